@@ -1,0 +1,328 @@
+//! What a member is told before it starts, each default with its reason.
+
+use std::time::Duration;
+
+use crate::record::MEMBERS_MAX;
+use crate::types::{ClusterId, GroupId, Millis, NodeId, nanos};
+
+/// The times of the protocol. All members must have the same, and refuse those of others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timing {
+    /// Between two heartbeats. Default 50 ms: on a shared two-core machine such heartbeats never came later than 1.5
+    /// intervals, even busy.
+    pub heartbeat: Duration,
+    /// The smallest time without a heartbeat after which a node may campaign. Default 150 ms, three heartbeats: two
+    /// may be lost.
+    pub election_timeout_min: Duration,
+    /// The largest drawn election timeout. Default 300 ms, twice the smallest: wide against a round trip, so that
+    /// two nodes that know no rank seldom collide.
+    pub election_timeout_max: Duration,
+    /// The promise a leader asks of its voters. Default 150 ms, the smallest election timeout: longer would make
+    /// voters refuse a candidate that is in its right, shorter would only shorten the lease.
+    pub promise: Duration,
+    /// The largest promise that may ever be asked. Default: [`Timing::promise`]. A new disk owes this much.
+    pub promise_max: Duration,
+    /// The largest round trip under which a leader must keep its lease. Default 20 ms.
+    pub round_trip_max: Duration,
+    /// How much later each next successor stands: round trip, write and margin. Default 15 ms.
+    pub succession_slot: Duration,
+    /// How far a clock's rate may be from true time, in parts per million. Default 10,000 (1 %): a hundred times
+    /// what a quartz is off, and it costs 2 % of the lease.
+    pub drift_ppm: u32,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing::of(Duration::from_millis(50))
+    }
+}
+
+impl Timing {
+    /// The defaults, scaled to another heartbeat interval: timeouts 3 to 6 intervals, promise 3.
+    #[must_use]
+    pub fn of(heartbeat: Duration) -> Timing {
+        Timing {
+            heartbeat,
+            election_timeout_min: heartbeat * 3,
+            election_timeout_max: heartbeat * 6,
+            promise: heartbeat * 3,
+            promise_max: heartbeat * 3,
+            round_trip_max: heartbeat * 2 / 5,
+            succession_slot: heartbeat * 3 / 10,
+            drift_ppm: 10_000,
+        }
+    }
+
+    /// How long a leader may count on a promise of `promise`: `promise x (1-rho)/(1+rho)`, since the voter's clock may
+    /// run fast and the leader's slow.
+    #[must_use]
+    pub fn lease_of(&self, promise: Duration) -> Duration {
+        scaled(promise, MILLION - u64::from(self.drift_ppm), MILLION + u64::from(self.drift_ppm), false)
+    }
+
+    /// The reverse: how long this node must wait on its own clock so that `lease` has passed on every other.
+    #[must_use]
+    pub fn owed_of(&self, lease: Duration) -> Duration {
+        scaled(lease, MILLION + u64::from(self.drift_ppm), MILLION - u64::from(self.drift_ppm), true)
+    }
+
+    /// A fingerprint that members compare: members with different timing refuse each other.
+    #[must_use]
+    pub fn fingerprint(&self) -> u32 {
+        let parts = [
+            nanos(self.heartbeat),
+            nanos(self.election_timeout_min),
+            nanos(self.election_timeout_max),
+            nanos(self.promise),
+            nanos(self.promise_max),
+            u64::from(self.drift_ppm),
+        ];
+        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_be_bytes()).collect();
+        crc32fast::hash(&bytes)
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let clash = |what, smaller: (&'static str, Duration), larger: (&'static str, Duration), works| {
+            Err(ConfigError::Clash {
+                what,
+                smaller: (smaller.0, Millis(smaller.1)),
+                larger: (larger.0, Millis(larger.1)),
+                works: Millis(works),
+            })
+        };
+        if self.heartbeat < Duration::from_millis(1) || self.election_timeout_max > Duration::from_secs(3600) {
+            return Err(ConfigError::Range {
+                heartbeat: Millis(self.heartbeat),
+                election_timeout_max: Millis(self.election_timeout_max),
+            });
+        }
+        if self.drift_ppm > 200_000 {
+            return Err(ConfigError::Drift { drift_ppm: self.drift_ppm });
+        }
+        if self.election_timeout_max <= self.election_timeout_min {
+            return clash(
+                "election_timeout_max must be larger than election_timeout_min, or split votes repeat",
+                ("election_timeout_max", self.election_timeout_max),
+                ("election_timeout_min", self.election_timeout_min),
+                self.election_timeout_min * 2,
+            );
+        }
+        if self.promise > self.election_timeout_min {
+            return clash(
+                "promise must not be larger than election_timeout_min, or voters refuse a candidate that is in its right",
+                ("election_timeout_min", self.election_timeout_min),
+                ("promise", self.promise),
+                self.promise,
+            );
+        }
+        if self.promise_max < self.promise {
+            return clash(
+                "promise_max must be at least promise",
+                ("promise_max", self.promise_max),
+                ("promise", self.promise),
+                self.promise,
+            );
+        }
+        let lease = self.lease_of(self.promise);
+        let spent = self.heartbeat + self.round_trip_max;
+        if lease <= spent {
+            return clash(
+                "the lease (promise less drift) must outlast a heartbeat and a round trip, or it lapses without any fault",
+                ("lease", lease),
+                ("heartbeat + round_trip_max", spent),
+                self.owed_of(spent + self.heartbeat / 2),
+            );
+        }
+        Ok(())
+    }
+}
+
+const MILLION: u64 = 1_000_000;
+
+fn scaled(duration: Duration, numerator: u64, denominator: u64, up: bool) -> Duration {
+    let product = u128::from(nanos(duration)) * u128::from(numerator);
+    let divisor = u128::from(denominator.max(1));
+    let quotient = if up { product.div_ceil(divisor) } else { product / divisor };
+    Duration::from_nanos(u64::try_from(quotient).unwrap_or(u64::MAX))
+}
+
+/// What one member of one group is told. [`Config::validate`] is called by every door of the library.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The group; default `main`.
+    pub group: GroupId,
+    /// This member.
+    pub node: NodeId,
+    /// The members of the first record, this one among them. After the first start the stored record decides.
+    pub members: Vec<NodeId>,
+    /// The times; see [`Timing`].
+    pub timing: Timing,
+    /// Larger stands earlier among equally fresh successors. It delays, and never forbids. Default 100.
+    pub priority: u8,
+    /// Whether the store forgets at a restart. All members must agree. Default no.
+    pub volatile: bool,
+    /// Whether a refused connection proves that the leader's process is dead, so that nothing is owed to it any more.
+    /// Default no: a firewall's REJECT and a service without ready endpoints refuse as well.
+    pub trust_connection_refused: bool,
+}
+
+impl Config {
+    /// The defaults for a member of a cluster.
+    #[must_use]
+    pub fn new(cluster: ClusterId, node: NodeId, members: Vec<NodeId>) -> Config {
+        Config {
+            cluster,
+            group: GroupId::default(),
+            node,
+            members,
+            timing: Timing::default(),
+            priority: 100,
+            volatile: false,
+            trust_connection_refused: false,
+        }
+    }
+
+    /// Checks that the numbers go together.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the numbers that clash and one that would work. Nothing was changed.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.timing.validate()?;
+        if self.members.len() > MEMBERS_MAX {
+            return Err(ConfigError::TooManyMembers { members: self.members.len() });
+        }
+        if let Some((at, twice)) = self.members.iter().enumerate().find(|(at, m)| self.members[..*at].contains(m)) {
+            return Err(ConfigError::MemberTwice { member: twice.clone(), at });
+        }
+        if !self.members.contains(&self.node) {
+            return Err(ConfigError::NotAMember { node: self.node.clone(), members: self.members.clone() });
+        }
+        Ok(())
+    }
+}
+
+/// A configuration that cannot work. Nothing was started.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Two numbers clash.
+    #[error("{} {} is too small beside {} {}: {what}; {} {works} would work", .smaller.0, .smaller.1, .larger.0, .larger.1, .smaller.0)]
+    Clash {
+        /// The rule.
+        what: &'static str,
+        /// The number that is too small.
+        smaller: (&'static str, Millis),
+        /// The number that it clashes with.
+        larger: (&'static str, Millis),
+        /// A value of the smaller one that works.
+        works: Millis,
+    },
+    /// A time is out of range.
+    #[error("heartbeat {heartbeat} must be at least 1ms, and election_timeout_max {election_timeout_max} at most 1h")]
+    Range {
+        /// The heartbeat interval.
+        heartbeat: Millis,
+        /// The largest election timeout.
+        election_timeout_max: Millis,
+    },
+    /// The drift bound is absurd.
+    #[error("drift_ppm {drift_ppm} is more than 200000 (20 %): 10000 is a hundred times a quartz")]
+    Drift {
+        /// What was given.
+        drift_ppm: u32,
+    },
+    /// Too many members.
+    #[error("{members} members are more than {MEMBERS_MAX}: 3 or 5 vote well")]
+    TooManyMembers {
+        /// How many.
+        members: usize,
+    },
+    /// A member is listed twice.
+    #[error("member {member} stands twice in the list, again at position {at}: name each member once")]
+    MemberTwice {
+        /// The member.
+        member: NodeId,
+        /// The position of the second entry, from 0.
+        at: usize,
+    },
+    /// The node is not on its own list.
+    #[error("node {node} is not among the members {members:?}: list every member, this one included")]
+    NotAMember {
+        /// This node.
+        node: NodeId,
+        /// The list.
+        members: Vec<NodeId>,
+    },
+}
+
+impl ConfigError {
+    /// A stable name for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            ConfigError::Clash { .. } => "timing_clash",
+            ConfigError::Range { .. } => "timing_range",
+            ConfigError::Drift { .. } => "drift_range",
+            ConfigError::TooManyMembers { .. } => "too_many_members",
+            ConfigError::MemberTwice { .. } => "member_twice",
+            ConfigError::NotAMember { .. } => "not_a_member",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        let name = |n: &str| NodeId::new(n).expect("a name");
+        Config::new(ClusterId::new("test").expect("a name"), name("a"), vec![name("a"), name("b"), name("c")])
+    }
+
+    #[test]
+    fn the_defaults_work_at_every_scale() {
+        config().validate().expect("the defaults");
+        for ms in [1, 5, 500] {
+            let timing = Timing::of(Duration::from_millis(ms));
+            Config { timing, ..config() }.validate().expect("scaled defaults");
+        }
+    }
+
+    /// E10: a configuration in which the lease would lapse without a fault is refused, with numbers that work.
+    #[test]
+    fn a_lease_that_cannot_last_is_refused_with_what_works() {
+        let mut config = config();
+        config.timing.promise = Duration::from_millis(60);
+        let error = config.validate().expect_err("60 ms cannot outlast a heartbeat of 50 ms and a round trip of 20");
+        let ConfigError::Clash { works, .. } = &error else { panic!("{error}") };
+        assert!(error.to_string().contains("heartbeat + round_trip_max 70ms"), "{error}");
+        config.timing.promise = works.0;
+        config.validate().expect("what the error proposed");
+    }
+
+    #[test]
+    fn every_refusal_names_its_culprit() {
+        let refused = |change: fn(&mut Config)| {
+            let mut config = config();
+            change(&mut config);
+            config.validate().expect_err("a bad configuration").code()
+        };
+        assert_eq!(refused(|c| c.timing.election_timeout_max = c.timing.election_timeout_min), "timing_clash");
+        assert_eq!(refused(|c| c.timing.promise *= 2), "timing_clash");
+        assert_eq!(refused(|c| c.timing.promise_max /= 2), "timing_clash");
+        assert_eq!(refused(|c| c.timing.heartbeat = Duration::ZERO), "timing_range");
+        assert_eq!(refused(|c| c.timing.drift_ppm = 300_000), "drift_range");
+        assert_eq!(refused(|c| c.members.push(c.node.clone())), "member_twice");
+        assert_eq!(refused(|c| c.members.retain(|m| m.as_str() != "a")), "not_a_member");
+    }
+
+    #[test]
+    fn drift_shortens_leases_and_lengthens_debts() {
+        let timing = Timing { drift_ppm: 200_000, ..Timing::default() };
+        let promise = Duration::from_millis(120);
+        assert_eq!(timing.lease_of(promise), Duration::from_millis(80));
+        assert_eq!(timing.owed_of(timing.lease_of(promise)), promise);
+    }
+}
