@@ -3,7 +3,7 @@
 //! ```text
 //!        153ms n3  campaign 1 (election timeout 153ms of 150..300), leader n1 of T3 last heard 153ms ago
 //!        153ms n3  -> n2  PreVote T4 #7
-//!      153.8ms n3  <- n2  PreVote T4 #7 refused: leader alive, 42ms remain (worked 0.6ms, its term T3)
+//!      153.8ms n3  <- n2  PreVote #7 refused: leader alive, 42ms remain (its term T3, worked 0.6ms)
 //! ```
 //!
 //! The columns are the time, the node that reports, and what happened. `->` leaves that node, `<-` came to it. Golden
@@ -319,7 +319,7 @@ impl fmt::Display for Text<'_> {
                 retry_in.map_or(Ok(()), |wait| write!(f, ", retry in {}", Millis(wait)))
             }
             E::Elected { barrier } => {
-                write!(f, "elected{}, ", Of(self.event.map(|event| event.term)))?;
+                write!(f, "elected leader{}, ", Of(self.event.map(|event| event.term)))?;
                 if barrier.is_zero() {
                     return f.write_str("nothing owed to former leaders");
                 }
@@ -525,3 +525,6 @@ impl fmt::Display for OneLine<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
