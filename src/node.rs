@@ -294,7 +294,7 @@ impl Node {
         match input {
             Input::Tick => self.tick(),
             Input::Request { call, request, context, peer } => {
-                self.receive_request(call, request, context, peer.as_ref())
+                self.receive_request(call, request, context, peer.as_ref());
             }
             Input::Reply(reply) => self.receive_reply(reply),
             Input::CallFailed { id, to, error } => self.receive_call_failed(id, &to, error),
