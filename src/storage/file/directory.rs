@@ -106,10 +106,7 @@ impl OsDirectory {
     pub(super) fn open(path: PathBuf) -> Result<OsDirectory, StorageError> {
         create_durably(&path)?;
         let _lock = lock(&path.join("lock"))?;
-        let mut directory = OsDirectory { path, _lock };
-        // A predecessor may have been killed between a rename and its sync: what it renamed must not vanish later.
-        directory.sync().map_err(|source| io_error("sync", &directory.path, source))?;
-        Ok(directory)
+        Ok(OsDirectory { path, _lock })
     }
 }
 
