@@ -132,7 +132,7 @@ impl Maker {
 
     fn request(&mut self) -> Request {
         let body = match self.below(5) {
-            0 => RequestBody::PreVote { last: self.some_record_id(), first: self.some_record() },
+            0 => RequestBody::PreVote { last: self.some_record_id() },
             1 => RequestBody::RequestVote {
                 last: self.some_record_id(),
                 transfer: self.chance().then(|| (self.holder(), Term(self.number()))),
@@ -209,9 +209,15 @@ fn the_largest_record_fits_its_bound() {
     let id = RecordId { term: Term(u64::MAX), index: u64::MAX };
     let proclaimed = Bytes::from(vec![7; PROCLAIMED_LEN_MAX]);
     let record = Record { id, parent: id, members: vec![member; MEMBERS_MAX], proclaimed };
-    let mut request = golden_request(RequestBody::PreVote { last: None, first: None });
-    let without = bytes_of_request(&request).len();
-    request.body = RequestBody::PreVote { last: None, first: Some(Arc::new(record)) };
+    let append = |record| RequestBody::AppendEntries {
+        promise: Duration::ZERO,
+        record,
+        committed: None,
+        rank: None,
+        election: TraceContext::NONE,
+    };
+    let without = bytes_of_request(&golden_request(append(None))).len();
+    let request = golden_request(append(Some(Arc::new(record))));
     let bytes = bytes_of_request(&request);
     assert!(bytes.len() - without <= RECORD_LEN_MAX);
     assert_eq!(decode_request(&bytes), Ok(request));
@@ -221,7 +227,7 @@ fn the_largest_record_fits_its_bound() {
 #[test]
 fn absent_and_zero_are_kept_apart() {
     for last in [None, Some(RecordId::default())] {
-        let request = golden_request(RequestBody::PreVote { last, first: None });
+        let request = golden_request(RequestBody::PreVote { last });
         assert_eq!(decode_request(&bytes_of_request(&request)), Ok(request));
     }
     for rank in [None, Some(0)] {
@@ -497,7 +503,7 @@ fn the_bytes_of_one_message_of_each_kind_are_pinned() {
     let request = |body| hex(&bytes_of_request(&golden_request(body)));
     let reply = |body| hex(&bytes_of_reply(&golden_reply(body)));
     let pinned = [
-        ("pre-vote", request(RequestBody::PreVote { last, first: Some(golden_record()) })),
+        ("pre-vote", request(RequestBody::PreVote { last })),
         ("vote", request(RequestBody::RequestVote { last, transfer: Some((golden_holder(), Term(2))) })),
         ("append", hex(&bytes_of_request(&golden_append()))),
         ("timeout now", request(RequestBody::TimeoutNow)),

@@ -14,10 +14,7 @@ use crate::types::{ClusterId, DiskId, Founding, GroupId, Incarnation, NameError,
 impl From<&Request> for proto::Request {
     fn from(request: &Request) -> Self {
         let body = match &request.body {
-            RequestBody::PreVote { last, first } => request::Body::PreVote(proto::PreVote {
-                last: last.map(Into::into),
-                first: first.as_deref().map(Into::into),
-            }),
+            RequestBody::PreVote { last } => request::Body::PreVote(proto::PreVote { last: last.map(Into::into) }),
             RequestBody::RequestVote { last, transfer } => request::Body::RequestVote(proto::RequestVote {
                 last: last.map(Into::into),
                 transfer: transfer
@@ -66,10 +63,7 @@ fn read_request(request: proto::Request) -> Result<Request, WireError> {
 
 fn read_question(body: request::Body) -> Result<RequestBody, WireError> {
     Ok(match body {
-        request::Body::PreVote(body) => {
-            let first = read_record(body.first, "first").map_err(|error| error.within("pre_vote"))?;
-            RequestBody::PreVote { last: body.last.map(Into::into), first }
-        }
+        request::Body::PreVote(body) => RequestBody::PreVote { last: body.last.map(Into::into) },
         request::Body::RequestVote(body) => {
             let transfer = body.transfer.map(read_transfer).transpose();
             let transfer = transfer.map_err(|error| error.within("transfer").within("request_vote"))?;

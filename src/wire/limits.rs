@@ -27,7 +27,7 @@ pub(super) const REQUEST: Message = (
     &[
         message(1, "from", IDENTITY),
         name(2, "to"),
-        message(8, "pre_vote", &[message(1, "last", &[]), message(2, "first", RECORD)]),
+        message(8, "pre_vote", &[message(1, "last", &[])]),
         message(9, "request_vote", &[message(1, "last", &[]), message(2, "transfer", &[message(1, "leader", HOLDER)])]),
         message(
             10,

@@ -121,14 +121,11 @@ pub mod request {
     }
 }
 /// Would you vote for me?
-#[derive(Clone, PartialEq, ::prost::Message)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PreVote {
     /// The newest record of the asker; absent is none, which is not (0,0).
     #[prost(message, optional, tag = "1")]
     pub last: ::core::option::Option<RecordId>,
-    /// The first record, while it is being formed.
-    #[prost(message, optional, tag = "2")]
-    pub first: ::core::option::Option<Record>,
 }
 /// Vote for me.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
