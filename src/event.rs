@@ -3,7 +3,7 @@
 //! Every event carries the complete state *after* the change. An event that states an intent comes before the message it
 //! announces; one that states a promise comes after the promise is durable.
 
-mod notation;
+pub mod notation;
 
 use std::sync::Arc;
 use std::time::Duration;
