@@ -98,9 +98,8 @@ impl Node {
             }
             Part::PreCandidate(_) | Part::Candidate(_) => {
                 self.end_election(Outcome::Cancelled, None);
-                self.stop_if_superseded();
             }
-            Part::Follower(_) | Part::Stopped => self.stop_if_superseded(),
+            Part::Follower(_) | Part::Stopped => {}
         }
     }
 
@@ -196,7 +195,6 @@ impl Node {
             self.step_down(LeadershipEnd::Resigned);
             self.become_follower(Trigger::LeaderResigned, self.now);
         }
-        self.stop_if_superseded();
     }
 
     /// What a leader must check before anything else happens: whether it still is one (E6).
@@ -252,7 +250,6 @@ impl Node {
         if !work_running {
             self.send_resign(term);
         }
-        self.stop_if_superseded();
     }
 
     /// Leaves only when the guard is revoked and its work has ended.
@@ -280,12 +277,12 @@ impl Node {
         // E5: the guard was revoked when office ended, and now its work has ended too.
         self.promises.clear_own();
         self.send_resign(work_term);
-        self.stop_if_superseded();
     }
 
-    /// A node that is stopping leaves once nothing holds it: no office, no work, no hand-over in flight.
-    pub(super) fn stop_if_superseded(&mut self) {
-        let free = self.working.is_none() && self.handover.is_none();
+    /// A node that is stopping leaves once nothing holds it: no office, no work, no hand-over, no answer that waits for
+    /// its disk.
+    pub(super) fn stop_if_free(&mut self) {
+        let free = self.working.is_none() && self.handover.is_none() && self.is_settled();
         if self.stopping && free && self.role() == Role::Follower {
             self.stop();
         }
