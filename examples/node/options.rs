@@ -63,10 +63,19 @@ impl Options {
         options.data = data.ok_or_else(|| missing("--data"))?;
         Ok(options)
     }
+
+    /// Every member with its address, this one included.
+    pub fn members(&self) -> Vec<(String, String)> {
+        let mut members = self.peers.clone();
+        members.push((self.id.clone(), self.listen.clone()));
+        members.sort();
+        members
+    }
 }
 
 fn peer(text: &str) -> Result<(String, String), String> {
-    let (id, address) = text.split_once('=').ok_or_else(|| format!("--peer {text:?} is not of the form ID=HOST:PORT"))?;
+    let (id, address) =
+        text.split_once('=').ok_or_else(|| format!("--peer {text:?} is not of the form ID=HOST:PORT"))?;
     Ok((id.to_owned(), address.to_owned()))
 }
 
