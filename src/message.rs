@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::record::{Record, RecordId};
 use crate::types::{ClusterId, DiskId, Founding, GroupId, Incarnation, NodeId, Term, TraceContext};
 
-/// The protocol version that this release speaks. It understands the previous one too.
+/// The protocol version that this release speaks. A later release understands the previous one too.
 pub const PROTOCOL_VERSION: u16 = 1;
 /// The oldest protocol version that this release understands.
-pub const PROTOCOL_VERSION_MIN: u16 = 0;
+pub const PROTOCOL_VERSION_MIN: u16 = 1;
 
 /// Who speaks: on every message, since an address is never an identity (PROPERTIES D1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,8 +99,6 @@ pub enum RequestBody {
     PreVote {
         /// The newest record that the asker holds.
         last: Option<RecordId>,
-        /// The first record, once formed, for members that are forming it too (PROPERTIES D2).
-        first: Option<Arc<Record>>,
     },
     /// Vote for me (paper §5.2).
     RequestVote {

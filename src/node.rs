@@ -1,14 +1,38 @@
 //! The machine: `(state, now, input) -> output`, deterministic. Time and chance are arguments.
 
-use bytes::Bytes;
+mod admission;
+mod campaign;
+mod candidate;
+mod follower;
+mod founding;
+mod leader;
+mod office;
+mod pre_candidate;
+mod voter;
+mod writes;
+
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+
 use crate::config::Config;
-use crate::event::{CallId, Event, Role, WriteId};
-use crate::message::{CallError, Reply, Request, RequestId};
-use crate::promise::Lease;
+use crate::event::{Alarm, CallId, Event, EventKind, LossOfLeader, Role, WriteId};
+use crate::message::{CallError, Hearsay, Holder, Identity, PROTOCOL_VERSION, Reply, Request, RequestBody, RequestId};
+use crate::promise::{Lease, Promises};
+use crate::quorum::quorum;
 use crate::record::{HardState, Record, RecordId};
 use crate::types::{NodeId, Term, Time, TraceContext};
+
+use candidate::Candidate;
+use follower::{Evidence, Follower};
+use founding::Founding;
+use leader::Leader;
+use office::Handover;
+use pre_candidate::PreCandidate;
+use writes::{Durable, Writes};
 
 /// What can happen to a node. Inputs are imperatives or facts of the outside; none can make a node panic.
 #[derive(Debug, Clone)]
@@ -62,7 +86,7 @@ pub enum Input {
     Proclaim(Bytes),
     /// Ask for this promise from now on, at most the configured `promise_max`.
     AskPromise(Duration),
-    /// User work began under this term. Ignored, with `false` from [`Node::is_working`], unless this node leads it.
+    /// User work began under this term. Ignored, so that [`Node::working`] stays empty, unless this node leads it.
     WorkStarted,
     /// All user work has ended.
     WorkEnded,
@@ -111,27 +135,210 @@ pub struct Persist {
 }
 
 /// One member of one group: the Raft election state machine.
+///
+/// **Invariant:** no clock, no I/O, no chance but its own seeded generator: the same configuration, state, seed and inputs
+/// give the same outputs.
 #[derive(Debug)]
 pub struct Node {
     config: Config,
+    identity: Arc<Identity>,
+    /// As decided in memory; `durable` is what the disk is known to hold (S12).
+    hard: HardState,
+    durable: Durable,
+    writes: Writes,
+    part: Part,
+    promises: Promises,
+    evidence: Option<Evidence>,
+    peers: Vec<Peer>,
+    hearsay: Option<(Hearsay, Time)>,
+    committed: Option<Arc<Record>>,
+    founding: Founding,
+    /// The term under which user work runs; it may outlive the office.
+    working: Option<Term>,
+    handover: Option<Handover>,
+    stopping: bool,
+    storage_failed: bool,
+    paused: bool,
+    past: Past,
+    alarms: Vec<(Alarm, Option<NodeId>)>,
+    rng: Xoshiro256PlusPlus,
+    now: Time,
+    next_request: u64,
+    next_sequence: u64,
+    out: Output,
 }
+
+/// The role with its data: what means nothing in another role lives in the role.
+#[derive(Debug)]
+enum Part {
+    Follower(Follower),
+    PreCandidate(PreCandidate),
+    Candidate(Candidate),
+    Leader(Box<Leader>),
+    Stopped,
+}
+
+impl Part {
+    fn role(&self) -> Role {
+        match self {
+            Part::Follower(_) => Role::Follower,
+            Part::PreCandidate(_) => Role::PreCandidate,
+            Part::Candidate(_) => Role::Candidate,
+            Part::Leader(_) => Role::Leader,
+            Part::Stopped => Role::Stopped,
+        }
+    }
+}
+
+/// What is remembered of another node across roles.
+#[derive(Debug)]
+struct Peer {
+    seen: Holder,
+    /// The outbound connection to it closed, and has not come back.
+    closed: bool,
+}
+
+/// What outlives a leader: for the next election's events, and for the retry rule.
+#[derive(Debug)]
+struct Past {
+    leader: Option<(NodeId, Term)>,
+    last_contact: Option<Time>,
+    leaderless_since: Time,
+    /// The rank that the last leader gave.
+    rank: Option<u8>,
+    attempt: u64,
+    evidence_retries: u32,
+}
+
+/// How far a term may jump in one message: an honest one never does by 2^32.
+const TERM_JUMP_MAX: u64 = 1 << 32;
 
 impl Node {
     /// A node that has just started on a recovered state, whose incarnation is already raised and durable.
+    ///
+    /// It owes the promises that its former life may have given, and says so in its first event.
     pub fn new(config: Config, state: HardState, seed: u64, now: Time, out: &mut Output) -> Node {
-        let _ = (state, seed, now, out);
-        Node { config }
+        // A new disk of an old node owes as much from its start, should it turn out that the cluster exists (D2).
+        let promises = Promises::after_start(now, state.promise_max);
+        let identity = Arc::new(Identity {
+            version: PROTOCOL_VERSION,
+            cluster: config.cluster.clone(),
+            founding: state.founding,
+            group: config.group.clone(),
+            node: config.node.clone(),
+            disk: state.disk,
+            incarnation: state.incarnation,
+            timing: config.timing.fingerprint(),
+            priority: config.priority,
+            amnesiac: state.named.is_none(),
+        });
+        let mut node = Node {
+            identity,
+            durable: Durable::of(&state),
+            writes: Writes::default(),
+            part: Part::Follower(Follower::idle()),
+            promises,
+            evidence: None,
+            peers: Vec::new(),
+            hearsay: None,
+            committed: None,
+            founding: Founding::default(),
+            working: None,
+            handover: None,
+            stopping: false,
+            storage_failed: false,
+            paused: false,
+            past: Past {
+                leader: None,
+                last_contact: None,
+                leaderless_since: now,
+                rank: None,
+                attempt: 0,
+                evidence_retries: 0,
+            },
+            alarms: Vec::new(),
+            rng: Xoshiro256PlusPlus::seed_from_u64(seed),
+            now,
+            next_request: 1,
+            next_sequence: 1,
+            out: Output::default(),
+            hard: state,
+            config,
+        };
+        std::mem::swap(&mut node.out, out);
+        node.begin();
+        node.flush();
+        std::mem::swap(&mut node.out, out);
+        node
     }
 
     /// Takes one input at `now`, and appends to `out`. Total: no input makes it fail or panic.
     pub fn step(&mut self, now: Time, input: Input, out: &mut Output) {
-        let _ = (now, input, out);
+        std::mem::swap(&mut self.out, out);
+        self.now = self.now.max(now);
+        if let Input::Paused(duration) = input {
+            self.paused = true;
+            self.emit(EventKind::Paused { duration });
+        }
+        self.expire_office();
+        self.take(input);
+        self.stop_if_free();
+        self.paused = false;
+        self.flush();
+        std::mem::swap(&mut self.out, out);
+    }
+
+    fn take(&mut self, input: Input) {
+        if let Part::Stopped = self.part {
+            return self.refuse_stopped(input);
+        }
+        match input {
+            Input::Tick => self.tick(),
+            Input::Request { call, request, context, peer } => {
+                self.receive_request(call, request, context, peer.as_ref());
+            }
+            Input::Reply(reply) => self.receive_reply(reply),
+            Input::CallFailed { id, to, error } => self.receive_call_failed(id, &to, error),
+            Input::Persisted(write) => self.receive_persisted(write),
+            Input::PersistFailed(write, error) => self.receive_persist_failed(write, error),
+            Input::PeerConnected(peer) => self.receive_peer_connected(&peer),
+            Input::PeerClosed(peer) => self.receive_peer_closed(&peer),
+            Input::PeerLost { peer, refused } => self.receive_peer_lost(&peer, refused),
+            Input::Campaign => self.campaign_by_order(),
+            Input::Resign => self.resign(),
+            Input::Transfer(to) => self.transfer(to.as_ref()),
+            Input::Proclaim(value) => self.proclaim(value),
+            Input::AskPromise(promise) => self.ask_promise(promise),
+            Input::WorkStarted => self.start_work(),
+            Input::WorkEnded => self.end_work(),
+            Input::Heartbeat => self.heartbeat_now(),
+            Input::Paused(_) => {}
+            Input::Shutdown => self.shutdown(),
+        }
+    }
+
+    fn tick(&mut self) {
+        self.tick_handover();
+        match self.part {
+            Part::Follower(_) => self.tick_follower(),
+            Part::PreCandidate(_) => self.tick_pre_candidate(),
+            Part::Candidate(_) => self.tick_candidate(),
+            Part::Leader(_) => self.tick_leader(),
+            Part::Stopped => {}
+        }
     }
 
     /// When to step [`Input::Tick`] next.
     #[must_use]
     pub fn deadline(&self) -> Time {
-        Time::NEVER
+        let role = match &self.part {
+            Part::Follower(follower) => follower.deadline.min(self.founding_deadline()),
+            Part::PreCandidate(pre_candidate) => pre_candidate.deadline,
+            Part::Candidate(candidate) => candidate.deadline.min(candidate.resend_at),
+            Part::Leader(leader) => self.leader_deadline(leader),
+            Part::Stopped => Time::NEVER,
+        };
+        role.min(self.handover.as_ref().map_or(Time::NEVER, |handover| handover.deadline))
     }
 
     /// Its configuration.
@@ -140,67 +347,206 @@ impl Node {
         &self.config
     }
 
+    /// Who it is on the wire.
+    #[must_use]
+    pub fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
     /// Its role.
     #[must_use]
     pub fn role(&self) -> Role {
-        Role::Follower
+        self.part.role()
     }
 
     /// Its term.
     #[must_use]
     pub fn term(&self) -> Term {
-        Term(0)
+        self.hard.term
     }
 
     /// The leader it knows, itself included.
     #[must_use]
     pub fn leader(&self) -> Option<&NodeId> {
-        None
+        match &self.part {
+            Part::Follower(follower) => follower.leader.as_ref().map(|following| &following.holder.node),
+            Part::Leader(_) => Some(&self.config.node),
+            _ => None,
+        }
+    }
+
+    /// A leader that it knows of only from neighbours, with the age of the last direct contact. Delays nothing.
+    #[must_use]
+    pub fn hearsay(&self) -> Option<Hearsay> {
+        let (hearsay, received) = self.hearsay.as_ref()?;
+        let age = hearsay.age + self.now.since(*received);
+        (age < self.config.timing.election_timeout_max).then(|| Hearsay { age, ..hearsay.clone() })
     }
 
     /// What it may claim as leader; `None` unless it leads. What a guard is published from.
     #[must_use]
     pub fn lease(&self) -> Option<&Lease> {
-        None
+        match &self.part {
+            Part::Leader(leader) => Some(&leader.lease),
+            _ => None,
+        }
     }
 
     /// The term under which user work runs, or still runs.
     #[must_use]
     pub fn working(&self) -> Option<Term> {
-        None
+        self.working
     }
 
     /// The state as decided in memory; the disk may be behind.
     #[must_use]
     pub fn hard_state(&self) -> &HardState {
-        unreachable!("a stub for signatures")
+        &self.hard
     }
 
     /// The newest record known to be committed. Memory only: unknown after a restart.
     #[must_use]
     pub fn committed(&self) -> Option<&Record> {
-        None
+        self.committed.as_deref()
     }
 
     /// The newest record that is durable here.
     #[must_use]
     pub fn durable(&self) -> Option<RecordId> {
-        None
+        self.durable.last
     }
 
     /// As leader: the newest moment at which a quorum was in contact (the sending time of heartbeats that it answered).
     #[must_use]
     pub fn quorum_contact(&self) -> Option<Time> {
-        None
+        match &self.part {
+            Part::Leader(leader) => Some(leader.quorum_contact(self.now)),
+            _ => None,
+        }
     }
 
-    /// Whether a transfer to that member (or to the best) can begin now, and to whom.
-    ///
-    /// # Errors
-    /// [`TransferRefused`]; nothing was changed.
-    pub fn can_transfer(&self, to: Option<&NodeId>) -> Result<NodeId, TransferRefused> {
-        let _ = to;
-        Err(TransferRefused::NotLeader)
+    /// Whether its disk may not vote yet (PROPERTIES D2).
+    #[must_use]
+    pub fn is_amnesiac(&self) -> bool {
+        self.durable.named.is_none()
+    }
+
+    /// What it owes to leaders, former leaders and itself.
+    #[must_use]
+    pub fn promises(&self) -> &Promises {
+        &self.promises
+    }
+}
+
+/// The two mutators, and what every role uses.
+impl Node {
+    /// The one place where the term changes. A vote belongs to its term (S5).
+    fn advance_term(&mut self, term: Term) {
+        debug_assert!(term > self.hard.term, "a term never decreases (S4)");
+        let from = self.hard.term;
+        self.hard.term = term;
+        self.hard.voted_for = None;
+        self.change(crate::event::PersistCause::Term);
+        self.emit(EventKind::TermAdvanced { from });
+    }
+
+    /// The one place where the role changes.
+    fn become_part(&mut self, part: Part) {
+        let from = self.part.role();
+        self.part = part;
+        if self.part.role() != from {
+            self.emit(EventKind::RoleChanged { from });
+        }
+    }
+
+    fn emit(&mut self, kind: EventKind) {
+        let event = Event {
+            at: self.now,
+            sequence: self.next_sequence,
+            who: self.identity.clone(),
+            term: self.hard.term,
+            role: self.part.role(),
+            leader: self.leader().cloned(),
+            voted_for: self.hard.voted_for.clone(),
+            kind,
+        };
+        self.next_sequence += 1;
+        self.out.events.push(event);
+    }
+
+    /// Says something to the operator, once until something else is said.
+    fn alarm(&mut self, alarm: Alarm, about: Option<NodeId>) {
+        let said = (alarm, about);
+        if self.alarms.contains(&said) {
+            return;
+        }
+        if self.alarms.len() >= 16 {
+            self.alarms.remove(0);
+        }
+        self.alarms.push(said.clone());
+        self.emit(EventKind::Alarmed { alarm, about: said.1 });
+    }
+
+    fn send(&mut self, to: NodeId, term: Term, body: RequestBody) -> RequestId {
+        let id = RequestId(self.next_request);
+        self.next_request += 1;
+        self.out.requests.push(Request { from: self.identity.clone(), to, id, term, body });
+        id
+    }
+
+    /// Announces the request in an event, then sends it.
+    fn send_announced(&mut self, to: &NodeId, term: Term, body: RequestBody) -> RequestId {
+        let (id, kind) = (RequestId(self.next_request), body.kind());
+        self.emit(EventKind::RequestSent { id, to: to.clone(), kind, asked_term: term });
+        self.send(to.clone(), term, body)
+    }
+
+    fn holder(&self) -> Holder {
+        self.identity.holder()
+    }
+
+    fn voters(&self) -> usize {
+        self.hard.record.as_ref().map_or(self.config.members.len(), |record| record.voters())
+    }
+
+    fn quorum(&self) -> usize {
+        quorum(self.voters())
+    }
+
+    /// Every other node that may have to hear from this one.
+    fn others(&self) -> Vec<NodeId> {
+        let me = &self.config.node;
+        match &self.hard.record {
+            Some(record) => record.members.iter().map(|m| &m.node).filter(|node| *node != me).cloned().collect(),
+            None => self.config.members.iter().filter(|node| *node != me).cloned().collect(),
+        }
+    }
+
+    /// A duration between the bounds, drawn in nanoseconds.
+    fn draw(&mut self, min: Duration, max: Duration) -> Duration {
+        if min >= max {
+            return min;
+        }
+        let (min, max) = (crate::types::nanos(min), crate::types::nanos(max));
+        Duration::from_nanos(self.rng.random_range(min..=max))
+    }
+
+    fn forget_leader(&mut self, cause: LossOfLeader) {
+        let Part::Follower(follower) = &mut self.part else { return };
+        let Some(following) = follower.leader.take() else { return };
+        let leader = following.holder.node.clone();
+        self.past.last_contact = Some(following.contact);
+        self.past.leaderless_since = following.contact;
+        self.past.leader = Some((leader.clone(), following.term));
+        self.past.rank = following.rank;
+        self.past.attempt = 0;
+        self.past.evidence_retries = 0;
+        self.emit(EventKind::LeaderLost {
+            leader,
+            leader_term: following.term,
+            last_contact: following.contact,
+            cause,
+        });
     }
 }
 

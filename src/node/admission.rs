@@ -1,0 +1,221 @@
+//! Who may speak: identity, version and proportion, before any rule of the protocol is asked.
+//!
+//! What is refused here changed nothing (S11).
+
+use super::writes::Inbound;
+use super::{Input, Node, Part, Peer, TERM_JUMP_MAX};
+use crate::event::{Alarm, CallId, EventKind};
+use crate::message::{
+    CallError, Identity, PROTOCOL_VERSION_MIN, Reason, Reply, Request, RequestBody, RequestId, RequestKind, Verdict,
+};
+use crate::record::RecordId;
+use crate::types::{Founding, NodeId, Term, TraceContext};
+
+impl Node {
+    pub(super) fn receive_request(
+        &mut self,
+        call: CallId,
+        request: Request,
+        context: TraceContext,
+        peer: Option<&NodeId>,
+    ) {
+        let reported = !self.is_steady_heartbeat(&request) && !is_probe(&request);
+        let inbound = Inbound {
+            call,
+            id: request.id,
+            from: request.from.clone(),
+            kind: request.body.kind(),
+            asked_term: request.term,
+            received: self.now,
+            reported,
+        };
+        if reported {
+            self.emit(EventKind::RequestReceived {
+                call,
+                id: request.id,
+                from: request.from.holder(),
+                kind: inbound.kind,
+                asked_term: request.term,
+                context,
+            });
+        }
+        if let Err((reason, alarm)) = self.admit(&request, peer) {
+            if let Some(alarm) = alarm {
+                self.alarm(alarm, Some(request.from.node.clone()));
+            }
+            return self.refuse(&inbound, reason);
+        }
+        self.see(&request.from);
+        match request.body {
+            RequestBody::PreVote { last } => self.receive_pre_vote(&inbound, last),
+            RequestBody::RequestVote { last, transfer } => self.receive_request_vote(inbound, last, transfer),
+            RequestBody::AppendEntries { .. } => self.receive_append_entries(inbound, request.body),
+            RequestBody::TimeoutNow => self.receive_timeout_now(&inbound),
+            RequestBody::Resign => self.receive_resign(&inbound),
+        }
+    }
+
+    /// A heartbeat of the leader that is followed already, without a record: too many to tell of.
+    fn is_steady_heartbeat(&self, request: &Request) -> bool {
+        let RequestBody::AppendEntries { record: None, .. } = &request.body else { return false };
+        let Part::Follower(follower) = &self.part else { return false };
+        let Some(following) = &follower.leader else { return false };
+        request.term == self.hard.term && following.holder.node == request.from.node
+    }
+
+    fn admit(&mut self, request: &Request, peer: Option<&NodeId>) -> Result<(), (Reason, Option<Alarm>)> {
+        let from = &request.from;
+        if request.to != self.config.node || from.cluster != self.config.cluster || from.group != self.config.group {
+            return Err((Reason::WrongCluster, Some(Alarm::WrongCluster)));
+        }
+        if !same_founding(from.founding, self.hard.founding) {
+            return Err((Reason::WrongCluster, Some(Alarm::WrongCluster)));
+        }
+        if peer.is_some_and(|peer| *peer != from.node) {
+            return Err((Reason::NotAMember, Some(Alarm::UnknownNode)));
+        }
+        if from.version < PROTOCOL_VERSION_MIN {
+            return Err((Reason::Unsupported, Some(Alarm::UnsupportedVersion)));
+        }
+        if from.timing != self.identity.timing {
+            return Err((Reason::Unsupported, Some(Alarm::DifferentTiming)));
+        }
+        if from.node == self.config.node {
+            // A name that resolves to this very node is no second one.
+            let alarm = (from.holder() != self.holder()).then_some(Alarm::DuplicateNode);
+            return Err((Reason::DuplicateNode, alarm));
+        }
+        if !self.is_known(request) {
+            return Err((Reason::NotAMember, Some(Alarm::UnknownNode)));
+        }
+        if self.is_outlived(from) {
+            return Err((Reason::DuplicateNode, None));
+        }
+        if request.term.0 > self.hard.term.0.saturating_add(TERM_JUMP_MAX) {
+            return Err((Reason::Unsupported, Some(Alarm::AbsurdTerm)));
+        }
+        Ok(())
+    }
+
+    /// Whether the sender is a member, judged by the newer of the two records.
+    fn is_known(&self, request: &Request) -> bool {
+        let theirs: Option<RecordId> = match &request.body {
+            RequestBody::PreVote { last } | RequestBody::RequestVote { last, .. } => *last,
+            RequestBody::AppendEntries { record, .. } => record.as_ref().map(|record| record.id),
+            RequestBody::TimeoutNow | RequestBody::Resign => None,
+        };
+        match &self.hard.record {
+            None => self.config.members.contains(&request.from.node),
+            Some(record) => record.member(&request.from.node).is_some() || theirs > Some(record.id),
+        }
+    }
+
+    /// Whether a later start of that disk is known: the lower one of two is refused (D1).
+    fn is_outlived(&self, from: &Identity) -> bool {
+        let seen = self.peers.iter().map(|peer| &peer.seen).find(|seen| seen.node == from.node);
+        seen.is_some_and(|seen| seen.disk == from.disk && seen.incarnation > from.incarnation)
+    }
+
+    /// Remembers the newest life of a peer; a disk that the record names is not displaced by one that it does not.
+    fn see(&mut self, from: &Identity) {
+        let named = |node: &Node, disk| node.hard.record.as_ref().is_some_and(|record| record.names(&from.node, disk));
+        let Some(at) = self.peers.iter().position(|peer| peer.seen.node == from.node) else {
+            self.peers.push(Peer { seen: from.holder(), closed: false });
+            return;
+        };
+        let seen = &self.peers[at].seen;
+        let newer = seen.disk == from.disk && seen.incarnation < from.incarnation;
+        let moved = seen.disk != from.disk && (named(self, from.disk) || !named(self, seen.disk));
+        if newer || moved {
+            self.peers[at].seen = from.holder();
+        }
+    }
+
+    pub(super) fn receive_reply(&mut self, reply: Reply) {
+        let foreign = reply.to != self.holder()
+            || reply.id.0 >= self.next_request
+            || reply.from.cluster != self.config.cluster
+            || reply.from.group != self.config.group
+            || reply.from.node == self.config.node;
+        let absurd = reply.term.0 > self.hard.term.0.saturating_add(TERM_JUMP_MAX);
+        if foreign || absurd || !same_founding(reply.from.founding, self.hard.founding) || self.is_outlived(&reply.from)
+        {
+            if absurd {
+                self.alarm(Alarm::AbsurdTerm, Some(reply.from.node.clone()));
+            }
+            return;
+        }
+        self.see(&reply.from);
+        if reply.verdict == Verdict::Refused(Reason::DuplicateNode) {
+            // A member knows a newer start of this very disk: two processes share it, and this is the older one (D1).
+            self.alarm(Alarm::DuplicateNode, Some(self.config.node.clone()));
+            return self.stop();
+        }
+        match reply.kind {
+            RequestKind::PreVote => self.receive_pre_vote_reply(reply),
+            RequestKind::RequestVote => self.receive_vote_reply(&reply),
+            RequestKind::AppendEntries => self.receive_append_reply(&reply),
+            RequestKind::TimeoutNow => self.receive_timeout_now_reply(&reply),
+            RequestKind::Resign => self.tell_reply(&reply, false),
+        }
+    }
+
+    pub(super) fn receive_call_failed(&mut self, id: RequestId, to: &NodeId, error: CallError) {
+        match self.part {
+            Part::PreCandidate(_) => self.fail_pre_vote(id, to, error),
+            Part::Candidate(_) => self.fail_vote(id, to, error),
+            Part::Leader(_) => self.fail_append(id, to, error),
+            Part::Follower(_) | Part::Stopped => {}
+        }
+    }
+
+    pub(super) fn tell_reply(&mut self, reply: &Reply, late: bool) {
+        let remainder = match &reply.body {
+            crate::message::ReplyBody::Vote { remainder, .. } => *remainder,
+            _ => std::time::Duration::ZERO,
+        };
+        self.emit(EventKind::ReplyReceived {
+            id: reply.id,
+            from: reply.from.node.clone(),
+            kind: reply.kind,
+            verdict: reply.verdict.clone(),
+            reply_term: reply.term,
+            remainder,
+            worked: reply.worked,
+            late,
+        });
+    }
+
+    /// A stopped node still answers, so that nobody waits for it.
+    pub(super) fn refuse_stopped(&mut self, input: Input) {
+        if let Input::Request { call, request, .. } = input {
+            let inbound = Inbound {
+                call,
+                id: request.id,
+                kind: request.body.kind(),
+                asked_term: request.term,
+                from: request.from,
+                received: self.now,
+                reported: false,
+            };
+            self.refuse(&inbound, Reason::Stopping);
+        }
+    }
+
+    /// Whether two terms are those of one leader's: used where a message must come from the leader of the current term.
+    pub(super) fn leads_me(&self, from: &Identity, term: Term) -> bool {
+        let Part::Follower(follower) = &self.part else { return false };
+        let Some(following) = &follower.leader else { return false };
+        term == self.hard.term && following.holder == from.holder()
+    }
+}
+
+/// The question of a node without a record, repeated until there is one: no part of an election.
+fn is_probe(request: &Request) -> bool {
+    matches!(request.body, RequestBody::PreVote { last: None })
+}
+
+/// Before the first record a node fits every founding.
+fn same_founding(a: Founding, b: Founding) -> bool {
+    a == b || a.0 == 0 || b.0 == 0
+}

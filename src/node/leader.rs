@@ -1,0 +1,486 @@
+//! The leader: heartbeats, acknowledgements, its lease, and what is committed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::campaign::Campaign;
+use super::office::Phase;
+use super::{Node, Part};
+use crate::event::{EventKind, Outcome, PersistCause, RecordCause, Role};
+use crate::message::{CallError, Reason, Reply, ReplyBody, RequestBody, RequestId, RequestKind, Verdict};
+use crate::promise::{Lease, lease_end};
+use crate::quorum::{quorum, reached};
+use crate::record::{MEMBERS_MAX, PROCLAIMED_LEN_MAX, Record, RecordId};
+use crate::types::{DiskId, NodeId, Time};
+
+/// What means something only to a leader.
+#[derive(Debug)]
+pub(super) struct Leader {
+    pub(super) campaign: Campaign,
+    pub(super) elected_at: Time,
+    pub(super) lease: Lease,
+    pub(super) phase: Phase,
+    /// Check-quorum has this much grace from the election; it never enters the lease.
+    grace_until: Time,
+    /// The promise that is asked for.
+    ask: Duration,
+    next_heartbeat: Time,
+    progress: Vec<Progress>,
+    /// When the last rounds were sent: the first request of each, and the time. A request between two rounds counts as
+    /// sent with the earlier one, which can only shorten the lease.
+    rounds: [(u64, Time); ROUNDS],
+    newest_round: usize,
+    first_id: u64,
+    committed: Option<RecordId>,
+    wished: Option<Bytes>,
+    first_accepted: Option<Time>,
+    told_exclusive: bool,
+}
+
+/// What the leader knows of another member.
+#[derive(Debug)]
+struct Progress {
+    node: NodeId,
+    voter: bool,
+    /// When its newest promise ends, on this node's clock.
+    promised_until: Time,
+    /// The sending time of the newest heartbeat that it answered.
+    contact: Time,
+    /// What its disk holds, if that disk counts.
+    durable: Option<RecordId>,
+    /// The request with a record that is out.
+    append: Option<(RequestId, Time)>,
+    newest_reply: RequestId,
+    /// When it last answered anything at all.
+    heard: Time,
+    amnesiac: bool,
+    priority: u8,
+    /// A disk that it answers from, other than the one that the record names.
+    new_disk: Option<DiskId>,
+}
+
+/// A reply to a round older than this many comes too late to lengthen a lease.
+const ROUNDS: usize = 16;
+
+impl Leader {
+    /// Until when the leader refuses others and stays in office (E6, E7).
+    pub(super) fn office_end(&self, now: Time) -> Time {
+        if self.lease.was_exclusive(now) { self.lease.end } else { self.lease.end.max(self.grace_until) }
+    }
+
+    pub(super) fn has_handed_over(&self) -> bool {
+        matches!(self.phase, Phase::HandedOver)
+    }
+
+    pub(super) fn is_established(&self) -> bool {
+        self.lease.committed_at < Time::NEVER
+    }
+
+    /// Check-quorum slides: the q-th newest sending time that was answered, this node included.
+    pub(super) fn quorum_contact(&self, now: Time) -> Time {
+        self.reached_by_quorum(now, |progress| progress.contact)
+    }
+
+    fn reached_by_quorum(&self, own: Time, of: impl Fn(&Progress) -> Time) -> Time {
+        let mut values = [Time::ZERO; MEMBERS_MAX + 1];
+        values[0] = own;
+        let mut voters = 1;
+        for progress in self.progress.iter().filter(|progress| progress.voter).take(MEMBERS_MAX) {
+            values[voters] = of(progress);
+            voters += 1;
+        }
+        reached(&mut values[..voters]).unwrap_or(Time::ZERO)
+    }
+
+    fn sent_at(&self, id: RequestId) -> Option<Time> {
+        let round =
+            self.rounds.iter().filter(|(first, _)| *first != 0 && *first <= id.0).max_by_key(|(first, _)| *first);
+        let oldest = self.rounds.iter().map(|(first, _)| *first).min().unwrap_or(0);
+        round.filter(|(first, _)| oldest == 0 || *first >= oldest).map(|(_, at)| *at)
+    }
+
+    fn note_round(&mut self, first_id: u64, now: Time) {
+        self.newest_round = (self.newest_round + 1) % ROUNDS;
+        self.rounds[self.newest_round] = (first_id, now);
+    }
+
+    fn progress_of(&mut self, node: &NodeId) -> Option<&mut Progress> {
+        self.progress.iter_mut().find(|progress| progress.node == *node)
+    }
+
+    /// Whether the first stands before the second: record freshness, reachability, priority, then the list's order.
+    fn stands_before(&self, a: usize, b: usize, last: Option<RecordId>, now: Time) -> bool {
+        let key = |at: usize| {
+            let progress = &self.progress[at];
+            let fresh = progress.voter && !progress.amnesiac && progress.durable >= last;
+            (fresh, progress.promised_until > now, progress.priority, std::cmp::Reverse(at))
+        };
+        key(a) > key(b)
+    }
+
+    fn rank_of(&self, at: usize, last: Option<RecordId>, now: Time) -> Option<u8> {
+        let before = (0..self.progress.len()).filter(|other| self.stands_before(*other, at, last, now)).count();
+        u8::try_from(before).ok()
+    }
+
+    /// The best successor that is in contact and up to date; of a single one, whether it is.
+    pub(super) fn successor(&self, wanted: Option<&NodeId>, last: Option<RecordId>, now: Time) -> Option<NodeId> {
+        let fits = |progress: &Progress| {
+            let is_wanted = wanted.is_none_or(|node| *node == progress.node);
+            is_wanted
+                && progress.voter
+                && !progress.amnesiac
+                && progress.durable >= last
+                && progress.promised_until > now
+        };
+        let best = (0..self.progress.len())
+            .filter(|at| fits(&self.progress[*at]))
+            .reduce(|best, at| if self.stands_before(at, best, last, now) { at } else { best });
+        best.map(|at| self.progress[at].node.clone())
+    }
+
+    /// Whether that member is another voter, and whether it is in contact.
+    pub(super) fn reachable(&self, wanted: Option<&NodeId>, now: Time) -> (bool, Option<NodeId>) {
+        let known = |p: &&Progress| p.voter && wanted.is_none_or(|node| *node == p.node);
+        let voter = self.progress.iter().any(|p| known(&p));
+        let in_contact = self.progress.iter().filter(known).find(|p| p.promised_until > now);
+        (voter, in_contact.map(|p| p.node.clone()))
+    }
+}
+
+impl Node {
+    /// Paper §5.2, §8: leads, and commits a no-op first.
+    pub(super) fn become_leader(&mut self, campaign: Campaign, barrier: Time) {
+        let Some(record) = self.hard.record.clone() else { return };
+        let term = self.hard.term;
+        let me = &self.config.node;
+        let progress = record.members.iter().filter(|m| m.node != *me).map(|m| self.first_progress(&m.node, m.voter));
+        let mut leader = Leader {
+            campaign,
+            elected_at: self.now,
+            lease: Lease::new(barrier),
+            phase: Phase::Leading,
+            grace_until: self.now + self.config.timing.promise,
+            ask: self.config.timing.promise,
+            next_heartbeat: self.now + self.config.timing.heartbeat,
+            progress: progress.collect(),
+            rounds: [(0, Time::ZERO); ROUNDS],
+            newest_round: 0,
+            first_id: self.next_request,
+            committed: None,
+            wished: None,
+            first_accepted: None,
+            told_exclusive: false,
+        };
+        leader.lease.end = leader.reached_by_quorum(Time::NEVER, |progress| progress.promised_until);
+        leader.note_round(self.next_request, self.now);
+        self.become_part(Part::Leader(Box::new(leader)));
+        self.emit(EventKind::Elected { barrier: barrier.since(self.now) });
+        self.append(record.successor(term), RecordCause::NoOp);
+        self.advance_commit();
+    }
+
+    fn first_progress(&self, node: &NodeId, voter: bool) -> Progress {
+        Progress {
+            node: node.clone(),
+            voter,
+            promised_until: Time::ZERO,
+            contact: Time::ZERO,
+            durable: None,
+            append: None,
+            newest_reply: RequestId(0),
+            heard: Time::ZERO,
+            amnesiac: false,
+            priority: 100,
+            new_disk: None,
+        }
+    }
+
+    /// A new record replaces the old one, here in memory, and goes to everyone at once.
+    fn append(&mut self, record: Record, cause: RecordCause) {
+        let (id, parent) = (record.id, record.parent);
+        self.hard.record = Some(Arc::new(record));
+        self.change(PersistCause::OwnRecord);
+        self.emit(EventKind::RecordAppended { id, parent, cause });
+        let Part::Leader(leader) = &mut self.part else { return };
+        for progress in &mut leader.progress {
+            progress.append = None;
+        }
+        for at in 0..self.progress_len() {
+            self.send_append(at, true);
+        }
+    }
+
+    fn progress_len(&self) -> usize {
+        match &self.part {
+            Part::Leader(leader) => leader.progress.len(),
+            _ => 0,
+        }
+    }
+
+    /// A heartbeat to everyone, and the record to those that lack it and have not been asked lately.
+    fn send_round(&mut self) {
+        let (now, timing) = (self.now, &self.config.timing);
+        let patience = timing.election_timeout_min / 2;
+        let Part::Leader(leader) = &mut self.part else { return };
+        leader.next_heartbeat = now + timing.heartbeat;
+        leader.note_round(self.next_request, now);
+        for at in 0..leader.progress.len() {
+            self.send_append(at, false);
+            let last = self.hard.last();
+            let Part::Leader(leader) = &self.part else { return };
+            let progress = &leader.progress[at];
+            let asked_lately = progress.append.is_some_and(|(_, sent)| now.since(sent) < patience);
+            if progress.durable < last && !asked_lately {
+                self.send_append(at, true);
+            }
+        }
+    }
+
+    /// One AppendEntries. With a record it is an operation of its own, told in events; a heartbeat is not.
+    fn send_append(&mut self, at: usize, with_record: bool) {
+        let (now, term, last) = (self.now, self.hard.term, self.hard.last());
+        let Part::Leader(leader) = &self.part else { return };
+        let Some(progress) = leader.progress.get(at) else { return };
+        let to = progress.node.clone();
+        let body = RequestBody::AppendEntries {
+            promise: leader.ask,
+            record: if with_record { self.hard.record.clone() } else { None },
+            committed: leader.committed,
+            rank: leader.rank_of(at, last, now),
+            election: crate::types::TraceContext::NONE,
+        };
+        if !with_record {
+            self.send(to, term, body);
+            return;
+        }
+        let id = self.send_announced(&to, term, body);
+        if let Part::Leader(leader) = &mut self.part {
+            leader.progress[at].append = Some((id, now));
+        }
+    }
+
+    pub(super) fn receive_append_reply(&mut self, reply: &Reply) {
+        let term = self.hard.term;
+        let Part::Leader(leader) = &mut self.part else { return };
+        if reply.id.0 < leader.first_id {
+            return;
+        }
+        let Some(progress) = leader.progress_of(&reply.from.node) else { return };
+        let announced = progress.append.is_some_and(|(id, _)| id == reply.id);
+        if announced {
+            progress.append = None;
+            self.tell_reply(reply, false);
+        }
+        match reply.verdict {
+            // §5.1: a leader that discovers a higher term reverts to follower; it never ignores such a reply.
+            Verdict::Refused(_) if reply.term > term => return self.leave_for_term(reply.term),
+            Verdict::Refused(Reason::Resigned | Reason::StorageError) | Verdict::Granted => {}
+            Verdict::Refused(_) => return,
+        }
+        if let ReplyBody::Append { promised, durable } = reply.body {
+            self.note_ack(reply, promised, durable);
+            self.ask_again(reply);
+        }
+        self.advance_commit();
+        self.name_new_disk();
+        self.proceed_transfer();
+        self.tell_exclusive();
+    }
+
+    /// What an answer is worth: promises and durable records count only from the disk that the record names (D2).
+    fn note_ack(&mut self, reply: &Reply, promised: Duration, durable: Option<RecordId>) {
+        let (from, now) = (&reply.from, self.now);
+        let named = self.hard.record.as_ref().is_some_and(|r| r.names(&from.node, from.disk));
+        let granted = reply.verdict.is_granted();
+        let Part::Leader(leader) = &mut self.part else { return };
+        let sent = leader.sent_at(reply.id);
+        let timing = &self.config.timing;
+        let Some(progress) = leader.progress_of(&from.node) else { return };
+        let newest = reply.id > progress.newest_reply;
+        progress.newest_reply = progress.newest_reply.max(reply.id);
+        progress.heard = now;
+        if newest {
+            progress.priority = from.priority;
+            progress.amnesiac = from.amnesiac;
+            progress.new_disk = (!named && from.amnesiac).then_some(from.disk);
+        }
+        if !named || from.amnesiac || !granted {
+            return;
+        }
+        progress.durable = progress.durable.max(durable);
+        if let Some(sent) = sent {
+            progress.contact = progress.contact.max(sent);
+            if promised > Duration::ZERO {
+                progress.promised_until = progress.promised_until.max(lease_end(timing, sent, promised));
+            }
+        }
+        leader.first_accepted.get_or_insert(now);
+        leader.lease.end = leader.reached_by_quorum(Time::NEVER, |progress| progress.promised_until);
+    }
+
+    /// A member that lacks the record is asked again within a round trip, not at the next heartbeat (L5).
+    fn ask_again(&mut self, reply: &Reply) {
+        let last = self.hard.last();
+        let Part::Leader(leader) = &self.part else { return };
+        let Some(at) = leader.progress.iter().position(|progress| progress.node == reply.from.node) else { return };
+        let progress = &leader.progress[at];
+        if progress.append.is_none() && progress.durable < last && !progress.amnesiac && !leader.has_handed_over() {
+            self.send_append(at, true);
+        }
+    }
+
+    /// L4, L5: a record of the own term, durable on a quorum of disks that count, the own included.
+    pub(super) fn advance_commit(&mut self) {
+        let Some(record) = self.hard.record.clone() else { return };
+        let own = self.durable.last >= Some(record.id);
+        let term = self.hard.term;
+        let Part::Leader(leader) = &mut self.part else { return };
+        if leader.committed >= Some(record.id) || record.id.term != term {
+            return;
+        }
+        let holds = |progress: &&Progress| progress.voter && !progress.amnesiac && progress.durable >= Some(record.id);
+        let holders = leader.progress.iter().filter(holds).count() + usize::from(own);
+        if holders < quorum(record.voters()) {
+            return;
+        }
+        leader.committed = Some(record.id);
+        let (established, wished) = (leader.is_established(), leader.wished.take());
+        self.committed = Some(record.clone());
+        self.emit(EventKind::Committed { id: record.id });
+        if !established {
+            self.establish();
+        }
+        if let Some(value) = wished {
+            self.proclaim(value);
+        }
+    }
+
+    /// The no-op is committed: user code may run (E8).
+    fn establish(&mut self) {
+        let now = self.now;
+        let leaderless = self.past.last_contact.map(|_| now.since(self.past.leaderless_since));
+        let Part::Leader(leader) = &mut self.part else { return };
+        leader.lease.committed_at = now;
+        let campaign = &leader.campaign;
+        let first_accepted = leader.first_accepted.unwrap_or(now);
+        let time_to_election = campaign.won_at.since(campaign.started);
+        let time_to_leadership = first_accepted.since(campaign.asked_at);
+        let rounds = campaign.rounds;
+        self.emit(EventKind::Established { time_to_election, time_to_leadership, leaderless });
+        self.emit(EventKind::ElectionEnded { outcome: Outcome::Won, rounds, retry_in: None });
+        self.past.attempt = 0;
+        self.finish_handover();
+        self.tell_exclusive();
+    }
+
+    pub(super) fn tell_exclusive(&mut self) {
+        let now = self.now;
+        let Part::Leader(leader) = &mut self.part else { return };
+        if leader.told_exclusive || !leader.lease.is_exclusive(now) {
+            return;
+        }
+        leader.told_exclusive = true;
+        let after = now.since(leader.elected_at);
+        self.emit(EventKind::BecameExclusive { after });
+        self.name_new_disk();
+    }
+
+    /// D2: a leader that is exclusive, and has nothing else in flight, proposes the new disk of a member in place of the
+    /// lost one. Until that disk is cured its answers count for nothing.
+    fn name_new_disk(&mut self) {
+        let now = self.now;
+        let Some(record) = self.hard.record.clone() else { return };
+        let term = self.hard.term;
+        let Part::Leader(leader) = &mut self.part else { return };
+        let settled = leader.committed == Some(record.id) && matches!(leader.phase, Phase::Leading);
+        let recent = now.before(self.config.timing.promise);
+        let uncured = |p: &&Progress| p.amnesiac && p.new_disk.is_none() && p.heard >= recent;
+        if !settled || !leader.lease.is_exclusive(now) || leader.progress.iter().any(|p| uncured(&p)) {
+            return;
+        }
+        let Some(progress) = leader.progress.iter_mut().find(|p| p.new_disk.is_some()) else { return };
+        let (node, Some(disk)) = (progress.node.clone(), progress.new_disk.take()) else { return };
+        progress.durable = None;
+        let mut successor = record.successor(term);
+        for member in successor.members.iter_mut().filter(|m| m.node == node) {
+            member.disk = disk;
+        }
+        self.append(successor, RecordCause::Naming);
+    }
+
+    /// Replaces the proclaimed value; a wish that comes while a record is in flight waits, and only the newest is kept.
+    pub(super) fn proclaim(&mut self, value: Bytes) {
+        let Some(record) = self.hard.record.clone() else { return };
+        let term = self.hard.term;
+        let Part::Leader(leader) = &mut self.part else { return };
+        if value.len() > PROCLAIMED_LEN_MAX || !matches!(leader.phase, Phase::Leading) {
+            return;
+        }
+        if leader.committed != Some(record.id) {
+            leader.wished = Some(value);
+            return;
+        }
+        let successor = Record { proclaimed: value, ..record.successor(term) };
+        self.append(successor, RecordCause::Proclaim);
+        self.advance_commit();
+    }
+
+    pub(super) fn ask_promise(&mut self, promise: Duration) {
+        let timing = &self.config.timing;
+        let lasts = timing.lease_of(promise) > timing.heartbeat + timing.round_trip_max;
+        let permitted = promise <= timing.promise_max;
+        if let (Part::Leader(leader), true) = (&mut self.part, lasts && permitted) {
+            leader.ask = promise;
+        }
+    }
+
+    pub(super) fn heartbeat_now(&mut self) {
+        if matches!(&self.part, Part::Leader(leader) if !leader.has_handed_over()) {
+            self.send_round();
+        }
+    }
+
+    pub(super) fn fail_append(&mut self, id: RequestId, to: &NodeId, error: CallError) {
+        if self.fail_handover(id) {
+            return self.emit(EventKind::CallFailed { id, to: to.clone(), kind: RequestKind::TimeoutNow, error });
+        }
+        let Part::Leader(leader) = &mut self.part else { return };
+        let Some(progress) = leader.progress_of(to) else { return };
+        if progress.append.is_some_and(|(append, _)| append == id) {
+            progress.append = None;
+            self.emit(EventKind::CallFailed { id, to: to.clone(), kind: RequestKind::AppendEntries, error });
+        }
+    }
+
+    pub(super) fn tick_leader(&mut self) {
+        debug_assert_eq!(self.role(), Role::Leader);
+        self.tell_exclusive();
+        self.tick_office();
+        let due = matches!(&self.part, Part::Leader(leader) if !leader.has_handed_over() && self.now >= leader.next_heartbeat);
+        if due {
+            self.send_round();
+        }
+    }
+
+    pub(super) fn leader_deadline(&self, leader: &Leader) -> Time {
+        if leader.has_handed_over() {
+            return Time::NEVER;
+        }
+        let established_by = match leader.is_established() {
+            true => Time::NEVER,
+            false => leader.elected_at + self.config.timing.election_timeout_min,
+        };
+        let exclusive = match leader.told_exclusive || leader.lease.begin() <= self.now {
+            true => Time::NEVER,
+            false => leader.lease.begin(),
+        };
+        let phase = match &leader.phase {
+            Phase::Preparing { deadline, .. } => *deadline,
+            _ => Time::NEVER,
+        };
+        leader.next_heartbeat.min(leader.office_end(self.now)).min(established_by).min(exclusive).min(phase)
+    }
+}

@@ -1,0 +1,194 @@
+//! The pre-candidate: asks whether it would be elected, and learns what it lacks before it leads.
+
+use super::campaign::{Answer, Ballot, Campaign};
+use super::voter::Plea;
+use super::{Node, Part};
+use crate::event::{Alarm, Outcome};
+use crate::message::{CallError, Hearsay, Reason, Reply, ReplyBody, RequestBody, RequestId, Verdict};
+use crate::quorum::Tally;
+use crate::types::{NodeId, Time};
+
+/// What means something only to a pre-candidate.
+#[derive(Debug)]
+pub(super) struct PreCandidate {
+    pub(super) campaign: Campaign,
+    pub(super) ballot: Ballot,
+    /// When the round is given up; never while a learned record is being written.
+    pub(super) deadline: Time,
+    pub(super) adopting: bool,
+}
+
+impl Node {
+    /// Entering pre-candidate has forgotten the leader, so that two pre-candidates can grant each other.
+    pub(super) fn become_pre_candidate(&mut self, campaign: Campaign) {
+        let ballot = self.new_ballot();
+        self.become_part(Part::PreCandidate(PreCandidate { campaign, ballot, deadline: Time::NEVER, adopting: false }));
+        self.start_pre_vote();
+    }
+
+    /// Asks every voter for the term after this one; nobody's state changes by it (S9).
+    fn start_pre_vote(&mut self) {
+        let Some(term) = self.hard.term.next() else { return };
+        let mut ballot = self.new_ballot();
+        let me = self.holder();
+        let last = self.hard.last();
+        let plea = Plea { candidate: &me, amnesiac: false, term, last, transfer: None };
+        let own = match self.judge(&plea) {
+            Ok(()) => Answer::Granted { clear_at: self.own_barrier() },
+            Err((reason, remaining)) => Answer::Refused { reason, free_at: self.now + remaining },
+        };
+        if let Some(answer) = ballot.answer_of(&me.node) {
+            *answer = own;
+        }
+        let timeout = self.config.timing.election_timeout_min;
+        let patience = self.draw(timeout / 5, timeout * 3 / 5);
+        let deadline = self.now + patience;
+        let Part::PreCandidate(pre_candidate) = &mut self.part else { return };
+        pre_candidate.ballot = ballot;
+        pre_candidate.deadline = deadline;
+        pre_candidate.adopting = false;
+        pre_candidate.campaign.rounds += 1;
+        let round = pre_candidate.campaign.rounds;
+        self.start_round(true, round, term);
+        for voter in self.other_voters() {
+            self.send_announced(&voter, term, RequestBody::PreVote { last });
+        }
+        self.count_pre_votes();
+    }
+
+    /// Every voter but this node.
+    pub(super) fn other_voters(&self) -> Vec<NodeId> {
+        let members = self.hard.record.as_ref().map_or(&[][..], |record| &record.members);
+        members.iter().filter(|m| m.voter && m.node != self.config.node).map(|m| m.node.clone()).collect()
+    }
+
+    pub(super) fn receive_pre_vote_reply(&mut self, reply: Reply) {
+        self.learn_hearsay(&reply);
+        if self.is_late_probe_reply(&reply) {
+            return;
+        }
+        if let Part::Follower(_) = self.part
+            && self.hard.record.is_none()
+        {
+            return self.receive_probe_reply(reply);
+        }
+        let asking = matches!(&self.part, Part::PreCandidate(pre_candidate) if !pre_candidate.adopting);
+        if !asking {
+            return self.tell_reply(&reply, true);
+        }
+        let in_round = self.ballot().is_some_and(|ballot| reply.id.0 >= ballot.first_id);
+        self.record_answer(&reply);
+        if in_round && self.learn_before_lead(&reply) {
+            return;
+        }
+        self.count_pre_votes();
+    }
+
+    /// A1: takes over the refuser's newer record or term, and asks again in a new round. Returns whether it did.
+    fn learn_before_lead(&mut self, reply: &Reply) -> bool {
+        let Verdict::Refused(reason) = reply.verdict else { return false };
+        // S9: neither a living leader nor a quarantine raises the term of a pre-candidate.
+        if matches!(
+            reason,
+            Reason::LeaderAlive | Reason::RestartQuarantine | Reason::WrongCluster | Reason::Unsupported
+        ) {
+            return false;
+        }
+        if let ReplyBody::Vote { record: Some(record), .. } = &reply.body
+            && Some(record.id) > self.hard.last()
+        {
+            self.end_round(false);
+            self.adopt(record, reply.term, &reply.from);
+            let Part::PreCandidate(pre_candidate) = &mut self.part else { return true };
+            pre_candidate.adopting = true;
+            pre_candidate.deadline = Time::NEVER;
+            return true;
+        }
+        if reply.term > self.hard.term {
+            self.end_round(false);
+            self.advance_term(reply.term);
+            self.start_pre_vote();
+            return true;
+        }
+        false
+    }
+
+    /// The learned record is durable: asks again.
+    pub(super) fn resume_pre_candidate(&mut self) {
+        let adopted = self.durable.last == self.hard.last();
+        if adopted && matches!(&self.part, Part::PreCandidate(pre_candidate) if pre_candidate.adopting) {
+            if self.is_promotable() {
+                self.start_pre_vote();
+            } else {
+                self.end_election(Outcome::Cancelled, None);
+            }
+        }
+    }
+
+    pub(super) fn fail_pre_vote(&mut self, id: RequestId, to: &NodeId, error: CallError) {
+        if self.record_failure(id, to, error) {
+            self.count_pre_votes();
+        }
+    }
+
+    fn count_pre_votes(&mut self) {
+        let Part::PreCandidate(pre_candidate) = &self.part else { return };
+        if pre_candidate.adopting {
+            return;
+        }
+        match pre_candidate.ballot.tally(true) {
+            Tally::Open => {}
+            Tally::Won if self.grants_itself() => {
+                let campaign = pre_candidate.campaign.clone();
+                self.end_round(true);
+                self.become_candidate(campaign);
+            }
+            // E2 holds for the own vote too: a promise that is not over forbids it, whatever the others say.
+            Tally::Won | Tally::Lost => {
+                let outcome = self.why_refused();
+                let retry_at = self.retry_at();
+                self.end_election(outcome, Some(retry_at));
+            }
+        }
+    }
+
+    fn grants_itself(&self) -> bool {
+        let own =
+            |(node, answer): &(NodeId, Answer)| *node == self.config.node && matches!(answer, Answer::Granted { .. });
+        self.ballot().is_some_and(|ballot| ballot.votes.iter().any(own))
+    }
+
+    fn why_refused(&mut self) -> Outcome {
+        let voters = self.voters();
+        let quorum = self.quorum();
+        let Some(ballot) = self.ballot() else { return Outcome::PreVoteRefused };
+        let failed = ballot.count(|answer| *answer == Answer::Failed);
+        let amnesiac = ballot.count(|answer| matches!(answer, Answer::Refused { reason: Reason::Amnesiac, .. }));
+        if voters - amnesiac < quorum {
+            // D2: too few disks are left that remember; no rule can name a new one.
+            self.alarm(Alarm::NamingImpossible, None);
+        }
+        if voters - failed < quorum { Outcome::QuorumUnreachable } else { Outcome::PreVoteRefused }
+    }
+
+    /// Nobody else can be heard in time: a new attempt, at no cost to anyone.
+    pub(super) fn tick_pre_candidate(&mut self) {
+        let Part::PreCandidate(pre_candidate) = &self.part else { return };
+        if self.now < pre_candidate.deadline {
+            return;
+        }
+        self.end_election(Outcome::QuorumUnreachable, Some(self.now));
+    }
+
+    /// Keeps what is said of a leader that this node cannot hear itself. It refuses no vote and delays no campaign.
+    fn learn_hearsay(&mut self, reply: &Reply) {
+        let ReplyBody::Vote { hearsay: Some(told), .. } = &reply.body else { return };
+        let known = self.hearsay();
+        let better = known.is_none_or(|known: Hearsay| {
+            (told.term, std::cmp::Reverse(told.age)) > (known.term, std::cmp::Reverse(known.age))
+        });
+        if better && told.leader != self.config.node {
+            self.hearsay = Some((told.clone(), self.now));
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Durability belongs to the core: what waits for the disk, and what a finished write releases.
+//!
+//! State changes in memory in the step that decides it; only outputs wait (S12). One write is under way at a time; what
+//! changes meanwhile goes into the next one, merged.
+
+use std::time::Duration;
+
+use super::{Node, Part, Persist};
+use crate::event::{CallId, EventKind, LeadershipEnd, Outcome, PersistCause, WriteId};
+use crate::message::{Holder, Identity, Reason, Reply, ReplyBody, RequestId, RequestKind, Verdict};
+use crate::record::{HardState, RecordId};
+use crate::types::{NodeId, Term, Time};
+use std::sync::Arc;
+
+/// What the disk is known to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Durable {
+    pub(super) term: Term,
+    pub(super) voted_for: Option<NodeId>,
+    pub(super) last: Option<RecordId>,
+    pub(super) named: Option<Term>,
+    pub(super) promise_max: Duration,
+}
+
+impl Durable {
+    pub(super) fn of(state: &HardState) -> Durable {
+        Durable {
+            term: state.term,
+            voted_for: state.voted_for.clone(),
+            last: state.last(),
+            named: state.named,
+            promise_max: state.promise_max,
+        }
+    }
+}
+
+/// The writes of an incarnation, and the replies that wait for them.
+#[derive(Debug, Default)]
+pub(super) struct Writes {
+    /// The last write that was started.
+    started: u64,
+    under_way: Option<(WriteId, Durable)>,
+    causes: Vec<PersistCause>,
+    waiting: Vec<Waiting>,
+}
+
+/// A granted vote or an accepted record that may not be acknowledged before it is durable (S3, L5).
+#[derive(Debug)]
+struct Waiting {
+    inbound: Inbound,
+    needs: WriteId,
+    promised: Duration,
+}
+
+/// An inbound request, as long as it is not answered.
+#[derive(Debug, Clone)]
+pub(super) struct Inbound {
+    pub(super) call: CallId,
+    pub(super) id: RequestId,
+    pub(super) from: Arc<Identity>,
+    pub(super) kind: RequestKind,
+    pub(super) asked_term: Term,
+    pub(super) received: Time,
+    /// Whether an event told of it, so that its answer is told too.
+    pub(super) reported: bool,
+}
+
+impl Inbound {
+    pub(super) fn holder(&self) -> Holder {
+        self.from.holder()
+    }
+}
+
+impl Node {
+    /// Marks the hard state as changed: it is written at the end of this step, or after the write under way.
+    pub(super) fn change(&mut self, cause: PersistCause) {
+        if !self.writes.causes.contains(&cause) {
+            self.writes.causes.push(cause);
+        }
+    }
+
+    /// The write that will contain what was just changed; one that is over if nothing is to be written.
+    fn write_of_changes(&self) -> WriteId {
+        let ahead = u64::from(!self.writes.causes.is_empty());
+        WriteId(self.writes.started + ahead)
+    }
+
+    /// Holds the answer back until everything decided so far is durable.
+    pub(super) fn answer_when_durable(&mut self, inbound: Inbound, promised: Duration) {
+        let needs = self.write_of_changes();
+        // A node asks one thing of a kind at a time: an older call of its own is answered by nobody any more.
+        let same = |w: &Waiting| w.inbound.kind == inbound.kind && w.inbound.from.node == inbound.from.node;
+        let older: Vec<CallId> = self.writes.waiting.iter().filter(|w| same(w)).map(|w| w.inbound.call).collect();
+        self.writes.waiting.retain(|w| !same(w));
+        self.out.dropped.extend(older);
+        self.writes.waiting.push(Waiting { inbound, needs, promised });
+        self.release();
+    }
+
+    /// Starts the next write, if there is anything to write and none is under way.
+    pub(super) fn flush(&mut self) {
+        if self.writes.causes.is_empty() || self.writes.under_way.is_some() || self.storage_failed {
+            return;
+        }
+        self.writes.started += 1;
+        let write = WriteId(self.writes.started);
+        let causes = std::mem::take(&mut self.writes.causes);
+        self.writes.under_way = Some((write, Durable::of(&self.hard)));
+        self.emit(EventKind::PersistStarted { write, causes });
+        self.out.persist = Some(Persist { write, state: self.hard.clone() });
+    }
+
+    pub(super) fn receive_persisted(&mut self, write: WriteId) {
+        match self.writes.under_way.take() {
+            Some((started, durable)) if started <= write => {
+                self.durable = durable;
+                self.emit(EventKind::PersistEnded { write: started });
+            }
+            other => {
+                self.writes.under_way = other;
+                return;
+            }
+        }
+        self.refresh_identity();
+        self.release();
+        match self.part {
+            Part::Follower(_) => self.cure(),
+            Part::PreCandidate(_) => self.resume_pre_candidate(),
+            Part::Candidate(_) => self.count_votes(),
+            Part::Leader(_) => self.advance_commit(),
+            Part::Stopped => {}
+        }
+    }
+
+    pub(super) fn receive_persist_failed(&mut self, write: WriteId, error: String) {
+        if self.storage_failed {
+            return;
+        }
+        self.storage_failed = true;
+        self.writes.under_way = None;
+        self.emit(EventKind::PersistFailed { write, error });
+        for waiting in std::mem::take(&mut self.writes.waiting) {
+            self.refuse(&waiting.inbound, Reason::StorageError);
+        }
+        match self.part {
+            Part::Leader(_) => self.step_down(LeadershipEnd::StorageStalled),
+            Part::PreCandidate(_) | Part::Candidate(_) => self.end_election(Outcome::Cancelled, None),
+            Part::Follower(_) | Part::Stopped => {}
+        }
+        if let Part::Follower(follower) = &mut self.part {
+            follower.deadline = Time::NEVER;
+        }
+    }
+
+    /// Sends every answer whose write is over.
+    fn release(&mut self) {
+        let over = match &self.writes.under_way {
+            Some((write, _)) => WriteId(write.0 - 1),
+            None => WriteId(self.writes.started),
+        };
+        let mut at = 0;
+        while let Some(waiting) = self.writes.waiting.get(at) {
+            if waiting.needs > over {
+                at += 1;
+                continue;
+            }
+            let waiting = self.writes.waiting.remove(at);
+            self.answer_granted(&waiting.inbound, waiting.promised);
+        }
+    }
+
+    /// Whether nothing is being written and nobody waits.
+    pub(super) fn is_settled(&self) -> bool {
+        let idle = self.writes.under_way.is_none() && self.writes.causes.is_empty();
+        self.storage_failed || (idle && self.writes.waiting.is_empty())
+    }
+
+    pub(super) fn drop_waiting(&mut self) {
+        let calls = self.writes.waiting.drain(..).map(|waiting| waiting.inbound.call);
+        self.out.dropped.extend(calls);
+    }
+
+    pub(super) fn answer_granted(&mut self, inbound: &Inbound, promised: Duration) {
+        let body = match inbound.kind {
+            RequestKind::PreVote | RequestKind::RequestVote => {
+                let remainder = self.promises.owed_until(&inbound.holder()).since(self.now);
+                ReplyBody::Vote { remainder, record: None, hearsay: None }
+            }
+            RequestKind::AppendEntries => ReplyBody::Append { promised, durable: self.durable.last },
+            RequestKind::TimeoutNow => ReplyBody::TimeoutNow { election: crate::types::TraceContext::NONE },
+            RequestKind::Resign => ReplyBody::None,
+        };
+        self.answer(inbound, Verdict::Granted, body);
+    }
+
+    pub(super) fn refuse(&mut self, inbound: &Inbound, reason: Reason) {
+        self.answer(inbound, Verdict::Refused(reason), ReplyBody::None);
+    }
+
+    /// Every answer leaves here.
+    pub(super) fn answer(&mut self, inbound: &Inbound, verdict: Verdict, body: ReplyBody) {
+        // A granted pre-vote echoes the requested term: the voter's own has not changed.
+        let echo = inbound.kind == RequestKind::PreVote && verdict.is_granted();
+        let term = if echo { inbound.asked_term } else { self.hard.term };
+        if inbound.reported {
+            let remainder = match &body {
+                ReplyBody::Vote { remainder, .. } => *remainder,
+                _ => Duration::ZERO,
+            };
+            self.emit(EventKind::RequestAnswered {
+                call: inbound.call,
+                id: inbound.id,
+                to: inbound.from.node.clone(),
+                kind: inbound.kind,
+                asked_term: inbound.asked_term,
+                verdict: verdict.clone(),
+                remainder,
+                durable: self.durable.last,
+            });
+        }
+        let reply = Reply {
+            from: self.identity.clone(),
+            to: inbound.holder(),
+            id: inbound.id,
+            kind: inbound.kind,
+            term,
+            verdict,
+            worked: self.now.since(inbound.received),
+            body,
+        };
+        self.out.replies.push((inbound.call, reply));
+    }
+}
