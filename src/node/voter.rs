@@ -48,12 +48,14 @@ impl Node {
     ) {
         let candidate = inbound.holder();
         let term = inbound.asked_term;
+        // E4: the exemption holds for one campaign, in the very next term.
+        let transfer = transfer.filter(|(_, its_term)| its_term.next() == Some(term));
         let plea =
             Plea { candidate: &candidate, amnesiac: inbound.from.amnesiac, term, last, transfer: transfer.as_ref() };
         let refusal = match self.judge(&plea) {
             // §5.1: a refusal for a stale record enters the candidate's term all the same; one for a promise, a
-            // quarantine or an identity changes nothing.
-            Err(refusal) if refusal.0 == Reason::RecordBehind => Some(refusal),
+            // quarantine or an identity changes nothing, nor does one without any record, which only asks for ours (S11).
+            Err(refusal) if refusal.0 == Reason::RecordBehind && last.is_some() => Some(refusal),
             Err(refusal) => return self.refuse_vote(&inbound, refusal),
             Ok(()) => None,
         };
@@ -69,6 +71,10 @@ impl Node {
         if self.hard.voted_for.is_none() {
             self.hard.voted_for = Some(candidate.node);
             self.change(PersistCause::Vote { call: inbound.call });
+        }
+        if let Part::PreCandidate(_) = self.part {
+            // Whoever grants a vote stands back (§5.2): its own next round would disturb the one it has just elected.
+            self.end_election(Outcome::Superseded, None);
         }
         self.wait_after_vote();
         self.answer_when_durable(inbound, Duration::ZERO);
@@ -153,7 +159,7 @@ impl Node {
     fn is_excused(&self, plea: &Plea<'_>) -> bool {
         let Some(promise) = self.promises.current() else { return true };
         let handed_over = plea.transfer.is_some_and(|(leader, term)| {
-            *leader == promise.to && *term == promise.term && Some(plea.term) == term.next()
+            *leader == promise.to && *term == promise.term
         });
         let lost = self.evidence.as_ref().is_some_and(|e| e.holder == promise.to && e.term == promise.term);
         handed_over || lost
