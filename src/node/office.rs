@@ -91,7 +91,9 @@ impl Node {
         self.stopping = true;
         match &self.part {
             Part::Leader(leader) => {
-                if !leader.has_handed_over() {
+                // A transfer that drains already ends this node's office just as well.
+                let transferring = matches!(leader.phase, Phase::Draining(Then::Transfer(_)) | Phase::HandedOver);
+                if !transferring {
                     self.call_off_transfer();
                     self.drain(Then::Shutdown);
                 }
@@ -194,7 +196,9 @@ impl Node {
         if self.has_handed_over() {
             // E4: that leader never resumes; it resigns and asks for the next term.
             self.step_down(LeadershipEnd::Resigned);
-            self.become_follower(Trigger::LeaderResigned, self.now);
+            if self.role() == Role::Follower {
+                self.become_follower(Trigger::LeaderResigned, self.now);
+            }
         }
         self.stop_if_superseded();
     }
@@ -280,6 +284,8 @@ impl Node {
         // E5: the guard was revoked when office ended, and now its work has ended too.
         self.promises.clear_own();
         self.send_resign(work_term);
+        // A later term of office may be draining, and wait for the work of the earlier one.
+        self.finish_drain();
         self.stop_if_superseded();
     }
 
