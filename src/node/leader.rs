@@ -267,9 +267,12 @@ impl Node {
             progress.append = None;
             self.tell_reply(reply, false);
         }
+        // §5.1: a leader that discovers a higher term reverts to follower; it never ignores such a reply, not even a yes
+        // of a follower that has moved on while its disk was busy.
+        if reply.term > term {
+            return self.leave_for_term(reply.term);
+        }
         match reply.verdict {
-            // §5.1: a leader that discovers a higher term reverts to follower; it never ignores such a reply.
-            Verdict::Refused(_) if reply.term > term => return self.leave_for_term(reply.term),
             Verdict::Refused(Reason::Resigned | Reason::StorageError) | Verdict::Granted => {}
             Verdict::Refused(_) => return,
         }
