@@ -2,6 +2,7 @@
 #![cfg(feature = "grpc")]
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use hustings::transport::grpc::{GrpcConfig, GrpcTransport, Security};
 use hustings::transport::{Inbox, Incoming, Transport, TransportError};
 use hustings::types::{ClusterId, DiskId, Founding, GroupId, Incarnation, NodeId, Term, TraceContext};
 use hustings::wire::FRAME_LEN_MAX;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
@@ -33,11 +34,9 @@ struct Loopback(BTreeMap<NodeId, SocketAddr>);
 
 impl Loopback {
     fn new() -> Loopback {
-        let reserve = |node: &&str| {
-            let listener = StdListener::bind("127.0.0.1:0").expect("a free port");
-            (name(node), listener.local_addr().expect("its address"))
-        };
-        Loopback(NODES.iter().map(reserve).collect())
+        let listeners = NODES.map(|_| StdListener::bind("127.0.0.1:0").expect("a free port"));
+        let addresses = listeners.iter().map(|listener| listener.local_addr().expect("its address"));
+        Loopback(NODES.iter().map(|node| name(node)).zip(addresses).collect())
     }
 }
 
@@ -251,14 +250,69 @@ async fn what_the_peer_cannot_read_is_malformed_and_harms_nothing() {
 
 // ---- deaths -------------------------------------------------------------------------------------------------------
 
-/// A listener that accepts and says nothing, like a process that was stopped: no connection, no evidence.
+/// A listener that accepts and says nothing, like a process that was stopped, or closes, like a proxy without its
+/// target: no connection, and its end no evidence.
 #[tokio::test]
 async fn who_accepts_and_never_speaks_is_not_connected() {
-    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let a = Node::start("a", &[("b", silent.local_addr().expect("its address"))]).await;
-    let accepted = silent.accept().await.expect("a connects");
-    assert!(matches!(a.call("b", RequestBody::Resign).await, Err(CallError::Unreachable(_))));
-    drop(accepted);
+    for keeps in [true, false] {
+        let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let mut a = Node::start("a", &[("b", silent.local_addr().expect("its address"))]).await;
+        let mut kept = Vec::new();
+        for _ in 0..6 {
+            let accepted = tokio::time::timeout(PATIENCE, silent.accept()).await.expect("a tries again and again");
+            let (stream, _) = accepted.expect("a connects");
+            if keeps {
+                kept.push(stream);
+            }
+        }
+        assert!(matches!(a.call("b", RequestBody::Resign).await, Err(CallError::Unreachable(_))));
+        assert!(a.news.try_recv().is_err(), "it never stood");
+    }
+}
+
+/// Serves in a process of its own when a test below starts it; otherwise does nothing.
+#[tokio::test]
+async fn a_process_to_be_killed() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    let b = Node::start("b", &[]).await;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\n{LISTENING}{}", b.address()).expect("the parent reads");
+    drop(out);
+    std::future::pending::<()>().await;
+}
+
+const CHILD: &str = "HUSTINGS_TEST_CHILD";
+const LISTENING: &str = "listening on ";
+
+/// kill -9 of an idle peer: the end of the connection and the refused reconnect are reported without any call.
+#[tokio::test]
+async fn the_death_of_an_idle_process_is_reported_and_its_reconnect_refused() {
+    for _ in 0..5 {
+        let mut child = tokio::process::Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", "a_process_to_be_killed", "--nocapture"])
+            .env(CHILD, "1")
+            .stdout(std::process::Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the child starts");
+        let mut lines = tokio::io::BufReader::new(child.stdout.take().expect("its output")).lines();
+        let address = loop {
+            let line = lines.next_line().await.expect("its output").expect("its address");
+            if let Some((_, address)) = line.split_once(LISTENING) {
+                break address.parse().expect("an address");
+            }
+        };
+        let mut a = Node::start("a", &[("b", address)]).await;
+        a.hear(News::Connected(name("b"))).await;
+        child.start_kill().expect("it can be killed");
+        let next = tokio::time::timeout(PATIENCE, a.news.recv()).await.expect("the end is noticed");
+        assert_eq!(next, Some(News::Closed(name("b"))));
+        let next = tokio::time::timeout(PATIENCE, a.news.recv()).await.expect("the reconnect is reported");
+        assert_eq!(next, Some(News::Lost(name("b"), true)));
+        assert_eq!(a.call("b", RequestBody::Resign).await, Err(CallError::Refused));
+    }
 }
 
 /// A proxy reaps an idle connection to a healthy peer: the reconnect works, and nothing is lost.

@@ -151,3 +151,33 @@ fn trace_context(metadata: &MetadataMap) -> TraceContext {
     let text = metadata.get(TRACEPARENT).and_then(|value| value.to_str().ok());
     text.and_then(TraceContext::from_traceparent).unwrap_or(TraceContext::NONE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_oldest_silent_stranger_makes_room() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        let mut connections = Connections::default();
+        let (inbox, _incoming) = Inbox::new();
+        let mut clients = Vec::new();
+        for n in 0..=STRANGERS_MAX {
+            clients.push(TcpStream::connect(address).await.expect("it listens"));
+            let (stream, _) = listener.accept().await.expect("a client");
+            connections.admit(stream, &inbox, &Arc::new(Peers::new()));
+            if n == 0 {
+                connections.strangers[0].pulse.beat();
+            }
+        }
+        assert_eq!(connections.strangers.len(), STRANGERS_MAX);
+        assert!(connections.strangers[0].pulse.is_heard(), "who greeted stays");
+        connections.tasks.join_next().await.expect("a connection").expect_err("the second was cut off");
+        connections.strangers[0].has_asked.store(true, Ordering::Relaxed);
+        clients.push(TcpStream::connect(address).await.expect("it listens"));
+        let (stream, _) = listener.accept().await.expect("a client");
+        connections.admit(stream, &inbox, &Arc::new(Peers::new()));
+        assert_eq!(connections.tasks.len(), STRANGERS_MAX + 1, "who has asked is no stranger, and needs no room");
+    }
+}
