@@ -66,7 +66,8 @@ impl Options {
 }
 
 fn peer(text: &str) -> Result<(String, String), String> {
-    let (id, address) = text.split_once('=').ok_or_else(|| format!("--peer {text:?} is not of the form ID=HOST:PORT"))?;
+    let (id, address) =
+        text.split_once('=').ok_or_else(|| format!("--peer {text:?} is not of the form ID=HOST:PORT"))?;
     Ok((id.to_owned(), address.to_owned()))
 }
 

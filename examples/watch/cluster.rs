@@ -44,8 +44,15 @@ impl<'a> Cluster<'a> {
         network.shape_all(|link| link.delay = Duration::from_micros(250)..Duration::from_micros(750));
         let names: Vec<NodeId> = names.iter().map(|text| name(text)).collect();
         let disks = tempfile::tempdir()?;
-        let mut cluster =
-            Cluster { names: names.clone(), members: BTreeMap::new(), network, disks, teller, telemetry, exclusive: Arc::default() };
+        let mut cluster = Cluster {
+            names: names.clone(),
+            members: BTreeMap::new(),
+            network,
+            disks,
+            teller,
+            telemetry,
+            exclusive: Arc::default(),
+        };
         for node in &names {
             cluster.start_node(node).await?;
         }
