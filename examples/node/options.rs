@@ -63,6 +63,14 @@ impl Options {
         options.data = data.ok_or_else(|| missing("--data"))?;
         Ok(options)
     }
+
+    /// Every member with its address, this one included.
+    pub fn members(&self) -> Vec<(String, String)> {
+        let mut members = self.peers.clone();
+        members.push((self.id.clone(), self.listen.clone()));
+        members.sort();
+        members
+    }
 }
 
 fn peer(text: &str) -> Result<(String, String), String> {

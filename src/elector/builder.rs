@@ -13,6 +13,8 @@ use crate::observer::{NoPropagator, Observer, Propagator};
 use crate::storage::Storage;
 use crate::storage::file::FileStorage;
 use crate::storage::memory::VolatileStorage;
+#[cfg(feature = "grpc")]
+use crate::transport::grpc::{GrpcConfig, GrpcTransport, Security};
 use crate::transport::{AnyTransport, Transport};
 use crate::types::{ClusterId, GroupId, NameError, NodeId};
 
@@ -273,11 +275,27 @@ impl ElectorBuilder {
         })
     }
 
-    /// The transport that is built in. To be wired.
+    /// The transport that is built in: gRPC on a port of its own.
+    #[cfg(feature = "grpc")]
     fn default_transport(&self, config: &Config) -> Result<Arc<dyn AnyTransport>, StartError> {
-        let listen = given(&self.listen, "listen", "give the address to listen on with .listen(\"0.0.0.0:7300\")")?;
-        let _ = (listen, config, self.insecure);
-        Err(StartError::Missing { what: "transport", advice: "give one with .transport(..)" })
+        let advice = "give the address to listen on with .listen(\"0.0.0.0:7300\")";
+        let listen = given(&self.listen, "listen", advice)?.to_owned();
+        let peers = config.members.iter().zip(&self.peers);
+        let grpc = GrpcConfig {
+            node: config.node.clone(),
+            listen,
+            peers: peers.filter_map(|(node, (_, address))| Some((node.clone(), address.clone()?))).collect(),
+            security: if self.insecure { Security::Insecure } else { Security::Loopback },
+            // Below half an election timeout: a peer that was away hears from the leader before it campaigns.
+            backoff_max: config.timing.election_timeout_min * 2 / 5,
+        };
+        Ok(Arc::new(GrpcTransport::new(grpc)))
+    }
+
+    #[cfg(not(feature = "grpc"))]
+    fn default_transport(&self, _: &Config) -> Result<Arc<dyn AnyTransport>, StartError> {
+        let advice = "give one with .transport(..), or enable the feature `grpc`";
+        Err(StartError::Missing { what: "transport", advice })
     }
 }
 
