@@ -228,8 +228,20 @@ async fn transfers_have_typed_outcomes() {
     let (leader, lead) = first_to_lead(&cluster.electors, &[0, 1, 2]).await;
     assert!(lead.fence() > fence);
     let to = if leader == other { follower } else { other };
-    let transfer = tokio::spawn(lead.transfer_to(Some(node(to))));
-    assert_eq!(patiently(lead.lost()).await, LossCause::Transferring);
+    // Exclusive takes one voter's promise; the successor may be the other one, whose first answer is still under way.
+    let transfer = until("the successor is in contact", async || {
+        let mut transfer = tokio::spawn(lead.transfer_to(Some(node(to))));
+        tokio::select! {
+            biased;
+            cause = lead.lost() => { assert_eq!(cause, LossCause::Transferring); Some(transfer) }
+            refused = &mut transfer => {
+                let refused = refused.expect("no panic");
+                assert!(matches!(refused, Err(TransferError::NoSuccessor | TransferError::CalledOff)), "{refused:?}");
+                None
+            }
+        }
+    })
+    .await;
     let fence = lead.fence();
     drop(lead);
     let done = patiently(transfer).await.expect("no panic").expect("it completes");
