@@ -28,7 +28,6 @@ use tokio_util::sync::CancellationToken;
 pub use command::StartWhen;
 pub(crate) use command::{Command, Guard, Mail, NotLeading, Parcel, ProclaimFailure, TransferFailure};
 pub use office::LossCause;
-pub(crate) use office::Office;
 pub use view::{Cause, Events, View, ViewWatch};
 
 use crate::config::Config;

@@ -60,7 +60,7 @@ impl FileStorage {
     /// [`StorageError::Io`] if it cannot be created, written or synced. No state was changed.
     pub fn open(dir: impl Into<PathBuf>, cluster: &ClusterId, node: &NodeId) -> Result<FileStorage, StorageError> {
         let directory = OsDirectory::open(dir.into())?;
-        Ok(FileStorage { store: Store::new(directory, cluster.clone(), node.clone()) })
+        Ok(FileStorage { store: Store::open(directory, cluster.clone(), node.clone())? })
     }
 }
 

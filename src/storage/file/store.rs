@@ -48,13 +48,16 @@ struct Write {
 }
 
 impl<D: Directory> Store<D> {
-    pub(super) fn new(directory: D, cluster: ClusterId, node: NodeId) -> Store<D> {
-        Store { directory, cluster, node, groups: BTreeMap::new(), failed: None }
+    pub(super) fn open(mut directory: D, cluster: ClusterId, node: NodeId) -> Result<Store<D>, StorageError> {
+        // A predecessor may have been killed between a rename and its sync: what it renamed must not vanish later.
+        let synced = directory.sync();
+        synced.map_err(|source| io_error("sync", directory.path(), source))?;
+        Ok(Store { directory, cluster, node, groups: BTreeMap::new(), failed: None })
     }
 
     pub(super) fn load(&mut self, group: &GroupId) -> Result<Option<HardState>, StorageError> {
         self.refuse_after_failure()?;
-        self.open(group)?;
+        self.open_group(group)?;
         Ok(self.groups.get(group).map(|group| group.state.clone()))
     }
 
@@ -64,7 +67,7 @@ impl<D: Directory> Store<D> {
         let states: BTreeMap<&GroupId, &HardState> = states.iter().map(|(group, state)| (group, state)).collect();
         let mut writes = Vec::with_capacity(states.len());
         for (group, state) in states {
-            self.open(group)?;
+            self.open_group(group)?;
             writes.push(self.prepare(group, state)?);
         }
         let mut staged = BTreeMap::new();
@@ -107,7 +110,7 @@ impl<D: Directory> Store<D> {
     }
 
     /// Opens the group's file if there is one and it is not open yet.
-    fn open(&mut self, group: &GroupId) -> Result<(), StorageError> {
+    fn open_group(&mut self, group: &GroupId) -> Result<(), StorageError> {
         if self.groups.contains_key(group) {
             return Ok(());
         }
