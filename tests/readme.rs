@@ -10,7 +10,8 @@ const CI: &str = include_str!("../.ci/run");
 /// The value of the first line `key = "value"`, or of `key = { version = "value"`, in the manifest.
 fn manifest(key: &str) -> &'static str {
     let start = format!("{key} = ");
-    let line = MANIFEST.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("no {key} in Cargo.toml"));
+    let line =
+        MANIFEST.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("no {key} in Cargo.toml"));
     line.split('"').nth(1).unwrap_or_else(|| panic!("no value of {key} in Cargo.toml"))
 }
 
