@@ -2,9 +2,12 @@
 #![cfg(feature = "grpc")]
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,7 +17,8 @@ use hustings::transport::contract::{self, Cluster, NODES};
 use hustings::transport::grpc::{GrpcConfig, GrpcTransport, Security};
 use hustings::transport::{Inbox, Incoming, Transport, TransportError};
 use hustings::types::{ClusterId, DiskId, Founding, GroupId, Incarnation, NodeId, Term, TraceContext};
-use hustings::wire::FRAME_LEN_MAX;
+use hustings::wire::{FRAME_LEN_MAX, encode_request};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -410,9 +414,9 @@ async fn strangers_at_the_port_harm_nobody() {
         let _ = stranger.write_all(said).await;
         strangers.push(stranger);
     }
-    for _ in 0..1500 {
+    for _ in 0..450 {
         strangers.push(TcpStream::connect(b.address()).await.expect("b listens"));
-        if strangers.len() % 100 == 0 {
+        if strangers.len() % 50 == 0 {
             a.call("b", RequestBody::Resign).await.expect("the members talk on");
         }
     }
@@ -423,4 +427,61 @@ async fn strangers_at_the_port_harm_nobody() {
     let closed = tokio::time::timeout(PATIENCE, oldest.read_to_end(&mut Vec::new())).await;
     assert!(closed.is_ok(), "who says nothing is shown the door");
     assert!(a.news.try_recv().is_err(), "the member's connection was never touched");
+}
+
+/// A request body of one piece.
+struct Piece(Option<Bytes>);
+
+impl hyper::body::Body for Piece {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|bytes| Ok(hyper::body::Frame::data(bytes))))
+    }
+}
+
+/// Says `message`, with `len` as its claimed length, to a method; returns the number of the status.
+async fn grpc_status(address: SocketAddr, method: &str, len: usize, message: &[u8]) -> Option<String> {
+    let stream = TokioIo::new(TcpStream::connect(address).await.expect("it listens"));
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let len = u32::try_from(len).expect("32 bits").to_be_bytes();
+    let request = hyper::Request::post(format!("http://{address}/hustings.v1.Election/{method}"))
+        .header("content-type", "application/grpc")
+        .body(Piece(Some([&[0], &len[..], message].concat().into())))
+        .expect("a request");
+    let response =
+        tokio::time::timeout(PATIENCE, sender.send_request(request)).await.expect("in time").expect("a response");
+    response.headers().get("grpc-status").and_then(|status| status.to_str().ok()).map(str::to_owned)
+}
+
+/// What a client of another make, or of another version, may say: each gets its status, and none reaches the node.
+#[tokio::test]
+async fn what_is_no_request_gets_a_status() {
+    let mut b = Node::start("b", &[]).await;
+    let mut good = Vec::new();
+    encode_request(&request(&name("a"), "b", RequestBody::Resign), &mut good);
+    let unknown = [&good[..good.len() - 2], &[0x82, 0x01, 0]].concat(); // a body of tomorrow
+    let huge = usize::try_from(u32::MAX).expect("64 bits");
+    let cases: [(&str, &str, usize, &[u8]); 6] = [
+        ("3", "Resign", 5, b"\xff\xff\xff\xff\xff"),
+        ("3", "Resign", 0, b""),
+        ("3", "PreVote", good.len(), &good),
+        ("11", "Resign", huge, &good),
+        ("12", "Resign", unknown.len(), &unknown),
+        ("12", "Depose", good.len(), &good),
+    ];
+    for (status, method, len, message) in cases {
+        let found = grpc_status(b.address(), method, len, message).await;
+        assert_eq!(found.as_deref(), Some(status), "{method} {len} {message:?}");
+    }
+    assert!(b.news.try_recv().is_err(), "none of them reached the node");
+    // And what is right passes: a status in the trailers, not in the headers.
+    assert_eq!(grpc_status(b.address(), "Resign", good.len(), &good).await, None);
+    b.hear(News::Request(Box::new(request(&name("a"), "b", RequestBody::Resign)))).await;
 }

@@ -149,7 +149,8 @@ impl Spans {
     }
 
     fn miss_provider(&self) {
-        if !self.shared.provider_missed.swap(true, Ordering::Relaxed) {
+        let expected = matches!(self.shared.source, Source::Global | Source::Given(_));
+        if expected && !self.shared.provider_missed.swap(true, Ordering::Relaxed) {
             log::provider_missing();
         }
     }

@@ -29,6 +29,9 @@ const ANCHORS_MAX: usize = 16;
 /// A tracer provider of whatever make.
 pub(in crate::telemetry) type Provider = Arc<dyn ObjectSafeTracerProvider + Send + Sync>;
 
+/// Finds the provider of a start of a node; `None` exports nothing.
+pub(super) type Finder = Arc<dyn Fn(&Identity) -> Option<Provider> + Send + Sync>;
+
 /// Where tracers come from.
 #[derive(Clone)]
 pub(super) enum Source {
@@ -36,9 +39,9 @@ pub(super) enum Source {
     Global,
     /// One that was given.
     Given(Provider),
-    /// One for each start of a node, so that its resource can name it; `None` exports nothing.
+    /// One for each start of a node, so that its resource can name it.
     #[cfg_attr(not(feature = "otlp"), allow(dead_code))]
-    ByIdentity(Arc<dyn Fn(&Identity) -> Option<Provider> + Send + Sync>),
+    ByIdentity(Finder),
     /// None.
     Nowhere,
 }
