@@ -1,1 +1,142 @@
-//! To come.
+//! The loop that runs the core: wait, step, publish, persist, show, send.
+//!
+//! One loop serves every group of a process: one queue of deadlines on one precise timer, one writer thread, and a
+//! short task for each request under way. Nothing is a thread or a task for each group.
+//!
+//! After every step, in this order: the guards see what changed; the write starts; the observers see the events; the
+//! messages leave, with the trace context that the observers prepared; the replies leave. A guard is therefore revoked
+//! before anybody else can hear of it (PROPERTIES E5).
+
+mod calls;
+mod command;
+mod group;
+mod office;
+mod run;
+mod timer;
+mod view;
+mod writer;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+pub use command::StartWhen;
+pub(crate) use command::{Command, Guard, Mail, NotLeading, Parcel, ProclaimFailure, TransferFailure};
+pub use office::LossCause;
+pub use view::{Cause, Events, View, ViewWatch};
+
+use crate::config::Config;
+use crate::event::Event;
+use crate::observer::{Observer, Propagator};
+use crate::storage::{Storage, StorageError};
+use crate::transport::{AnyTransport, Inbox, Incoming, TransportError};
+
+/// Everything that a driver is made of.
+pub(crate) struct Setup {
+    /// One for each group; all of one node.
+    pub(crate) configs: Vec<Config>,
+    pub(crate) storage: Box<dyn Storage>,
+    pub(crate) transport: Arc<dyn AnyTransport>,
+    pub(crate) observers: Vec<Box<dyn Observer>>,
+    pub(crate) propagator: Box<dyn Propagator>,
+    /// How long work may take to end once leadership is given up.
+    pub(crate) drain_limit: Duration,
+    /// Run as a task of the caller's runtime, and not on a thread of its own.
+    pub(crate) on_current_runtime: bool,
+}
+
+/// Why a driver did not start. Nothing runs.
+#[derive(Debug)]
+pub(crate) enum StartFailure {
+    Storage(StorageError),
+    Transport(TransportError),
+    Thread(std::io::Error),
+    Panicked,
+}
+
+/// One group of a running driver.
+#[derive(Debug, Clone)]
+pub(crate) struct Handle {
+    pub(crate) mail: Mail,
+    pub(crate) group: usize,
+    pub(crate) view: watch::Receiver<View>,
+    pub(crate) events: broadcast::WeakSender<Arc<Event>>,
+    pub(crate) proclaimed: watch::Receiver<Option<Bytes>>,
+    pub(crate) inbox: Inbox,
+    pub(crate) ended: CancellationToken,
+    pub(crate) lag: Arc<Lag>,
+}
+
+/// How late deadlines were served.
+#[derive(Debug, Default)]
+pub(crate) struct Lag {
+    newest_ns: AtomicU64,
+    largest_ns: AtomicU64,
+}
+
+impl Lag {
+    fn note(&self, late: Duration) {
+        let late = crate::types::nanos(late);
+        self.newest_ns.store(late, Ordering::Relaxed);
+        self.largest_ns.fetch_max(late, Ordering::Relaxed);
+    }
+
+    pub(crate) fn newest(&self) -> Duration {
+        Duration::from_nanos(self.newest_ns.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn largest(&self) -> Duration {
+        Duration::from_nanos(self.largest_ns.load(Ordering::Relaxed))
+    }
+}
+
+impl Handle {
+    /// Asks the driver; `false` if it is gone.
+    pub(crate) fn send(&self, command: Command) -> bool {
+        self.mail.send(Parcel::Command(self.group, command))
+    }
+}
+
+/// What a driver shares with its handles.
+pub(crate) struct Doors {
+    mail: Mail,
+    letters: mpsc::UnboundedReceiver<Parcel>,
+    inbox: Inbox,
+    incoming: mpsc::Receiver<Incoming>,
+    ended: CancellationToken,
+    lag: Arc<Lag>,
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup").field("configs", &self.configs).finish_non_exhaustive()
+    }
+}
+
+/// Recovers the groups' states, listens, and runs. Returns a handle for each group, in order; never waits for a peer.
+pub(crate) async fn start(setup: Setup) -> Result<Vec<Handle>, StartFailure> {
+    let (mail, letters) = Mail::new();
+    let (inbox, incoming) = Inbox::new();
+    let doors = Doors { mail, letters, inbox, incoming, ended: CancellationToken::new(), lag: Arc::default() };
+    let (started, handles) = oneshot::channel();
+    let on_current_runtime = setup.on_current_runtime;
+    let driver = run::run(setup, doors, started);
+    if on_current_runtime {
+        tokio::spawn(driver);
+    } else {
+        let body = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            // Without a runtime the future is dropped, and with it the channel that `start` waits on.
+            if let Ok(runtime) = runtime {
+                runtime.block_on(driver);
+            }
+        };
+        std::thread::Builder::new().name("hustings".into()).spawn(body).map_err(StartFailure::Thread)?;
+    }
+    handles.await.map_err(|_| StartFailure::Panicked)?
+}

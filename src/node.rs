@@ -86,7 +86,7 @@ pub enum Input {
     Proclaim(Bytes),
     /// Ask for this promise from now on, at most the configured `promise_max`.
     AskPromise(Duration),
-    /// User work began under this term. Ignored, with `false` from [`Node::is_working`], unless this node leads it.
+    /// User work began under this term. Ignored, so that [`Node::working`] stays empty, unless this node leads it.
     WorkStarted,
     /// All user work has ended.
     WorkEnded,
@@ -204,7 +204,7 @@ struct Past {
     leader: Option<(NodeId, Term)>,
     last_contact: Option<Time>,
     leaderless_since: Time,
-    /// The rank that the last leader gave, and its term: valid while no other term is entered by another's election.
+    /// The rank that the last leader gave.
     rank: Option<u8>,
     attempt: u64,
     evidence_retries: u32,
@@ -282,6 +282,7 @@ impl Node {
         }
         self.expire_office();
         self.take(input);
+        self.stop_if_free();
         self.paused = false;
         self.flush();
         std::mem::swap(&mut self.out, out);

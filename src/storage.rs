@@ -135,6 +135,14 @@ pub enum StorageError {
         /// The largest size, in bytes.
         max: usize,
     },
+    /// An earlier write failed, so that what the disk holds is unknown. Nothing was tried again.
+    #[error("{} is not used any more since a write failed ({cause}): find out why, then start the node again", path.display())]
+    Poisoned {
+        /// The file.
+        path: PathBuf,
+        /// The failure: what was tried, and what the system said.
+        cause: String,
+    },
     /// A storage of the user's own failed.
     #[error("{0}")]
     Other(String),
@@ -151,6 +159,7 @@ impl StorageError {
             StorageError::UnknownVersion { .. } => "unknown_version",
             StorageError::Corrupt { .. } => "corrupt",
             StorageError::TooLarge { .. } => "too_large",
+            StorageError::Poisoned { .. } => "poisoned",
             StorageError::Other(_) => "other",
         }
     }

@@ -4,6 +4,7 @@
 //! sender claims, and names the field that is wrong. Unknown fields are ignored, so that the next version may add some;
 //! an unknown verdict is a refusal, never a yes. The description is `hustings.proto` beside this file.
 
+use bytes::BufMut;
 use prost::Message as _;
 
 use crate::message::{Identity, Reply, Request, RequestId};
@@ -21,13 +22,13 @@ pub const RECORD_LEN_MAX: usize = PROCLAIMED_LEN_MAX + MEMBERS_MAX * (NAME_LEN_M
 /// The longest message, in bytes: a record, and 64 KiB for what goes with it.
 pub const FRAME_LEN_MAX: usize = 64 * 1024 + RECORD_LEN_MAX;
 
-/// Appends a request's bytes to `buffer`.
-pub fn encode_request(request: &Request, buffer: &mut Vec<u8>) {
+/// Appends a request's bytes to `buffer`, which must be able to grow.
+pub fn encode_request(request: &Request, buffer: &mut impl BufMut) {
     append(&proto::Request::from(request), buffer);
 }
 
-/// Appends a reply's bytes to `buffer`.
-pub fn encode_reply(reply: &Reply, buffer: &mut Vec<u8>) {
+/// Appends a reply's bytes to `buffer`, which must be able to grow.
+pub fn encode_reply(reply: &Reply, buffer: &mut impl BufMut) {
     append(&proto::Reply::from(reply), buffer);
 }
 
@@ -177,8 +178,8 @@ impl From<prost::DecodeError> for WireError {
     }
 }
 
-fn append(message: &impl prost::Message, buffer: &mut Vec<u8>) {
-    message.encode(buffer).expect("a Vec has room for any message");
+fn append(message: &impl prost::Message, buffer: &mut impl BufMut) {
+    message.encode(buffer).expect("the buffer grows to hold any message");
 }
 
 fn check(bytes: &[u8], message: limits::Message) -> Result<(), WireError> {

@@ -53,7 +53,6 @@ impl Node {
             RequestBody::TimeoutNow => self.receive_timeout_now(&inbound),
             RequestBody::Resign => self.receive_resign(&inbound),
         }
-        self.stop_if_superseded();
     }
 
     /// A heartbeat of the leader that is followed already, without a record: too many to tell of.
@@ -82,7 +81,9 @@ impl Node {
             return Err((Reason::Unsupported, Some(Alarm::DifferentTiming)));
         }
         if from.node == self.config.node {
-            return Err((Reason::DuplicateNode, Some(Alarm::DuplicateNode)));
+            // A name that resolves to this very node is no second one.
+            let alarm = (from.holder() != self.holder()).then_some(Alarm::DuplicateNode);
+            return Err((Reason::DuplicateNode, alarm));
         }
         if !self.is_known(request) {
             return Err((Reason::NotAMember, Some(Alarm::UnknownNode)));

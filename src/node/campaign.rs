@@ -244,7 +244,9 @@ impl Node {
 
     /// The election is over without a win: back to follower, and when to retry.
     pub(super) fn end_election(&mut self, outcome: Outcome, retry_at: Option<Time>) {
-        self.end_round(false);
+        if !matches!(&self.part, Part::PreCandidate(pre_candidate) if pre_candidate.adopting) {
+            self.end_round(false);
+        }
         let rounds = self.rounds();
         let trigger = match &self.part {
             Part::PreCandidate(PreCandidate { campaign, .. }) | Part::Candidate(Candidate { campaign, .. }) => {

@@ -90,17 +90,28 @@ impl Node {
 
     /// How long its place among the successors lets others go first.
     pub(super) fn slot(&mut self) -> Duration {
-        match self.past.rank {
+        match self.rank() {
             Some(rank) => self.config.timing.succession_slot * u32::from(rank),
             None => self.random_slot(),
         }
     }
 
+    /// The place that a leader gave, as long as it is the leader of the current term: later ones may rank otherwise.
+    fn rank(&self) -> Option<u8> {
+        let of_this_term = self.past.leader.as_ref().is_some_and(|(_, term)| *term == self.hard.term);
+        self.past.rank.filter(|_| of_this_term)
+    }
+
     /// §5.2: granting a vote starts the election timeout anew.
     pub(super) fn wait_after_vote(&mut self) {
-        if let Part::Follower(_) = self.part {
-            self.forget_leader(LossOfLeader::HigherTerm);
-            self.wait_drawn(Trigger::ElectionTimeout);
+        match self.part {
+            Part::Follower(_) => {
+                self.forget_leader(LossOfLeader::HigherTerm);
+                self.wait_drawn(Trigger::ElectionTimeout);
+            }
+            // Its own pre-vote would only disturb the candidate that it has just helped.
+            Part::PreCandidate(_) => self.end_election(Outcome::Superseded, None),
+            Part::Candidate(_) | Part::Leader(_) | Part::Stopped => {}
         }
     }
 
@@ -115,10 +126,6 @@ impl Node {
                 (Trigger::ElectionTimeout, follower.deadline.since(following.contact), following.contact)
             }
             None => (follower.trigger, follower.drawn, follower.since),
-        };
-        let since = match trigger {
-            Trigger::ElectionTimeout if follower.leader.is_none() => self.past.last_contact.unwrap_or(since).max(since),
-            _ => since,
         };
         let timing = &self.config.timing;
         let waited = Waited {
@@ -289,7 +296,7 @@ impl Node {
 
     /// The leader is gone for a known reason: stand at the own place among the successors, without a place soon.
     fn stand_soon(&mut self, trigger: Trigger, within: Duration) {
-        let wait = match self.past.rank {
+        let wait = match self.rank() {
             Some(rank) => self.config.timing.succession_slot * u32::from(rank),
             None => self.draw(Duration::ZERO, within),
         };

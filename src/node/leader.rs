@@ -28,7 +28,8 @@ pub(super) struct Leader {
     ask: Duration,
     next_heartbeat: Time,
     progress: Vec<Progress>,
-    /// When the last rounds were sent: the first request of each, and the time.
+    /// When the last rounds were sent: the first request of each, and the time. A request between two rounds counts as
+    /// sent with the earlier one, which can only shorten the lease.
     rounds: [(u64, Time); ROUNDS],
     newest_round: usize,
     first_id: u64,
@@ -52,6 +53,8 @@ struct Progress {
     /// The request with a record that is out.
     append: Option<(RequestId, Time)>,
     newest_reply: RequestId,
+    /// When it last answered anything at all.
+    heard: Time,
     amnesiac: bool,
     priority: u8,
     /// A disk that it answers from, other than the one that the record names.
@@ -59,7 +62,7 @@ struct Progress {
 }
 
 /// A reply to a round older than this many comes too late to lengthen a lease.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 16;
 
 impl Leader {
     /// Until when the leader refuses others and stays in office (E6, E7).
@@ -172,6 +175,7 @@ impl Node {
             told_exclusive: false,
         };
         leader.lease.end = leader.reached_by_quorum(Time::NEVER, |progress| progress.promised_until);
+        leader.note_round(self.next_request, self.now);
         self.become_part(Part::Leader(Box::new(leader)));
         self.emit(EventKind::Elected { barrier: barrier.since(self.now) });
         self.append(record.successor(term), RecordCause::NoOp);
@@ -187,6 +191,7 @@ impl Node {
             durable: None,
             append: None,
             newest_reply: RequestId(0),
+            heard: Time::ZERO,
             amnesiac: false,
             priority: 100,
             new_disk: None,
@@ -200,7 +205,6 @@ impl Node {
         self.change(PersistCause::OwnRecord);
         self.emit(EventKind::RecordAppended { id, parent, cause });
         let Part::Leader(leader) = &mut self.part else { return };
-        leader.note_round(self.next_request, self.now);
         for progress in &mut leader.progress {
             progress.append = None;
         }
@@ -216,22 +220,15 @@ impl Node {
         }
     }
 
-    /// A heartbeat to everyone, and the record to those that lack it and have not been asked lately.
+    /// A heartbeat to everyone. Who lacks the record says so in its answer, and is sent it then: a dead peer costs a
+    /// heartbeat and no more.
     fn send_round(&mut self) {
-        let (now, timing) = (self.now, &self.config.timing);
-        let patience = timing.election_timeout_min / 2;
+        let (now, heartbeat) = (self.now, self.config.timing.heartbeat);
         let Part::Leader(leader) = &mut self.part else { return };
-        leader.next_heartbeat = now + timing.heartbeat;
+        leader.next_heartbeat = now + heartbeat;
         leader.note_round(self.next_request, now);
-        for at in 0..leader.progress.len() {
+        for at in 0..self.progress_len() {
             self.send_append(at, false);
-            let last = self.hard.last();
-            let Part::Leader(leader) = &self.part else { return };
-            let progress = &leader.progress[at];
-            let asked_lately = progress.append.is_some_and(|(_, sent)| now.since(sent) < patience);
-            if progress.durable < last && !asked_lately {
-                self.send_append(at, true);
-            }
         }
     }
 
@@ -281,7 +278,7 @@ impl Node {
         }
         if let ReplyBody::Append { promised, durable } = reply.body {
             self.note_ack(reply, promised, durable);
-            self.ask_again(reply);
+            self.ask_again(reply, durable);
         }
         self.advance_commit();
         self.name_new_disk();
@@ -300,6 +297,7 @@ impl Node {
         let Some(progress) = leader.progress_of(&from.node) else { return };
         let newest = reply.id > progress.newest_reply;
         progress.newest_reply = progress.newest_reply.max(reply.id);
+        progress.heard = now;
         if newest {
             progress.priority = from.priority;
             progress.amnesiac = from.amnesiac;
@@ -320,14 +318,13 @@ impl Node {
     }
 
     /// A member that lacks the record is asked again within a round trip, not at the next heartbeat (L5).
-    fn ask_again(&mut self, reply: &Reply) {
-        let last = self.hard.last();
-        let now = self.now;
-        let Part::Leader(leader) = &mut self.part else { return };
+    fn ask_again(&mut self, reply: &Reply, durable: Option<RecordId>) {
+        let (last, now) = (self.hard.last(), self.now);
+        let patience = self.config.timing.election_timeout_min / 2;
+        let Part::Leader(leader) = &self.part else { return };
         let Some(at) = leader.progress.iter().position(|progress| progress.node == reply.from.node) else { return };
-        let progress = &leader.progress[at];
-        if progress.append.is_none() && progress.durable < last && !progress.amnesiac && !leader.has_handed_over() {
-            leader.note_round(self.next_request, now);
+        let asked_lately = leader.progress[at].append.is_some_and(|(_, sent)| now.since(sent) < patience);
+        if durable < last && !asked_lately && !leader.has_handed_over() {
             self.send_append(at, true);
         }
     }
@@ -397,7 +394,7 @@ impl Node {
         let Part::Leader(leader) = &mut self.part else { return };
         let settled = leader.committed == Some(record.id) && matches!(leader.phase, Phase::Leading);
         let recent = now.before(self.config.timing.promise);
-        let uncured = |p: &&Progress| p.amnesiac && p.new_disk.is_none() && p.contact >= recent;
+        let uncured = |p: &&Progress| p.amnesiac && p.new_disk.is_none() && p.heard >= recent;
         if !settled || !leader.lease.is_exclusive(now) || leader.progress.iter().any(|p| uncured(&p)) {
             return;
         }
@@ -429,9 +426,11 @@ impl Node {
     }
 
     pub(super) fn ask_promise(&mut self, promise: Duration) {
-        let promise_max = self.config.timing.promise_max;
-        if let Part::Leader(leader) = &mut self.part {
-            leader.ask = promise.min(promise_max);
+        let timing = &self.config.timing;
+        let lasts = timing.lease_of(promise) > timing.heartbeat + timing.round_trip_max;
+        let permitted = promise <= timing.promise_max;
+        if let (Part::Leader(leader), true) = (&mut self.part, lasts && permitted) {
+            leader.ask = promise;
         }
     }
 

@@ -100,9 +100,8 @@ impl Node {
             }
             Part::PreCandidate(_) | Part::Candidate(_) => {
                 self.end_election(Outcome::Cancelled, None);
-                self.stop_if_superseded();
             }
-            Part::Follower(_) | Part::Stopped => self.stop_if_superseded(),
+            Part::Follower(_) | Part::Stopped => {}
         }
     }
 
@@ -196,11 +195,8 @@ impl Node {
         if self.has_handed_over() {
             // E4: that leader never resumes; it resigns and asks for the next term.
             self.step_down(LeadershipEnd::Resigned);
-            if self.role() == Role::Follower {
-                self.become_follower(Trigger::LeaderResigned, self.now);
-            }
+            self.become_follower(Trigger::LeaderResigned, self.now);
         }
-        self.stop_if_superseded();
     }
 
     /// What a leader must check before anything else happens: whether it still is one (E6).
@@ -256,7 +252,6 @@ impl Node {
         if !work_running {
             self.send_resign(term);
         }
-        self.stop_if_superseded();
     }
 
     /// Leaves only when the guard is revoked and its work has ended.
@@ -286,12 +281,12 @@ impl Node {
         self.send_resign(work_term);
         // A later term of office may be draining, and wait for the work of the earlier one.
         self.finish_drain();
-        self.stop_if_superseded();
     }
 
-    /// A node that is stopping leaves once nothing holds it: no office, no work, no hand-over in flight.
-    pub(super) fn stop_if_superseded(&mut self) {
-        let free = self.working.is_none() && self.handover.is_none();
+    /// A node that is stopping leaves once nothing holds it: no office, no work, no hand-over, no answer that waits for
+    /// its disk.
+    pub(super) fn stop_if_free(&mut self) {
+        let free = self.working.is_none() && self.handover.is_none() && self.is_settled();
         if self.stopping && free && self.role() == Role::Follower {
             self.stop();
         }

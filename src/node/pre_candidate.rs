@@ -15,7 +15,7 @@ pub(super) struct PreCandidate {
     pub(super) ballot: Ballot,
     /// When the round is given up; never while a learned record is being written.
     pub(super) deadline: Time,
-    adopting: bool,
+    pub(super) adopting: bool,
 }
 
 impl Node {
@@ -138,17 +138,24 @@ impl Node {
         }
         match pre_candidate.ballot.tally(true) {
             Tally::Open => {}
-            Tally::Won => {
+            Tally::Won if self.grants_itself() => {
                 let campaign = pre_candidate.campaign.clone();
                 self.end_round(true);
                 self.become_candidate(campaign);
             }
-            Tally::Lost => {
+            // E2 holds for the own vote too: a promise that is not over forbids it, whatever the others say.
+            Tally::Won | Tally::Lost => {
                 let outcome = self.why_refused();
                 let retry_at = self.retry_at();
                 self.end_election(outcome, Some(retry_at));
             }
         }
+    }
+
+    fn grants_itself(&self) -> bool {
+        let own =
+            |(node, answer): &(NodeId, Answer)| *node == self.config.node && matches!(answer, Answer::Granted { .. });
+        self.ballot().is_some_and(|ballot| ballot.votes.iter().any(own))
     }
 
     fn why_refused(&mut self) -> Outcome {

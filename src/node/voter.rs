@@ -72,10 +72,6 @@ impl Node {
             self.hard.voted_for = Some(candidate.node);
             self.change(PersistCause::Vote { call: inbound.call });
         }
-        if let Part::PreCandidate(_) = self.part {
-            // Whoever grants a vote stands back (§5.2): its own next round would disturb the one it has just elected.
-            self.end_election(Outcome::Superseded, None);
-        }
         self.wait_after_vote();
         self.answer_when_durable(inbound, Duration::ZERO);
     }
@@ -158,9 +154,7 @@ impl Node {
     /// Whether the promise does not stand in the way: its leader handed over, or is lost on this node's own evidence.
     fn is_excused(&self, plea: &Plea<'_>) -> bool {
         let Some(promise) = self.promises.current() else { return true };
-        let handed_over = plea.transfer.is_some_and(|(leader, term)| {
-            *leader == promise.to && *term == promise.term
-        });
+        let handed_over = plea.transfer.is_some_and(|(leader, term)| *leader == promise.to && *term == promise.term);
         let lost = self.evidence.as_ref().is_some_and(|e| e.holder == promise.to && e.term == promise.term);
         handed_over || lost
     }

@@ -169,6 +169,12 @@ impl Node {
         }
     }
 
+    /// Whether nothing is being written and nobody waits.
+    pub(super) fn is_settled(&self) -> bool {
+        let idle = self.writes.under_way.is_none() && self.writes.causes.is_empty();
+        self.storage_failed || (idle && self.writes.waiting.is_empty())
+    }
+
     pub(super) fn drop_waiting(&mut self) {
         let calls = self.writes.waiting.drain(..).map(|waiting| waiting.inbound.call);
         self.out.dropped.extend(calls);

@@ -1,1 +1,169 @@
-//! To come.
+//! gRPC: a port of its own, and exactly one HTTP/2 connection to each peer, opened eagerly and kept up.
+//!
+//! The trace context travels as `traceparent` metadata. `tracestate` is ignored: it has no fixed size, and nothing here
+//! depends on it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use self::address::Address;
+use self::peer::Peer;
+use super::{Inbox, Transport, TransportError};
+use crate::message::{CallError, Reply, Request};
+use crate::types::{NodeId, TraceContext};
+
+mod address;
+pub(crate) mod codec;
+mod error;
+mod link;
+mod peer;
+mod server;
+#[rustfmt::skip] // generated
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+mod service;
+
+/// The metadata key of the trace context.
+const TRACEPARENT: &str = "traceparent";
+
+/// The peers by name.
+type Peers = BTreeMap<NodeId, Arc<Peer>>;
+
+/// Where this node listens and where its peers are.
+#[derive(Debug, Clone)]
+pub struct GrpcConfig {
+    /// This node: its own entry among the peers is passed over.
+    pub node: NodeId,
+    /// Where to listen: `host:port`. Port 0 takes a free one, see [`GrpcTransport::local_addr`].
+    pub listen: String,
+    /// Where the members are: `host:port`, with or without `http://`. A name is resolved again at each connect.
+    pub peers: Vec<(NodeId, String)>,
+    /// How connections are protected.
+    pub security: Security,
+    /// The longest pause between two attempts to reach a peer: less than half an election timeout, so that a peer that
+    /// returns hears from a leader before it campaigns.
+    pub backoff_max: Duration,
+}
+
+/// How connections are protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Security {
+    /// Plaintext between addresses of this machine; anything beyond loopback is refused.
+    #[default]
+    Loopback,
+    /// Plaintext everywhere: anyone who reaches the port can vote.
+    Insecure,
+}
+
+/// A [`Transport`] by gRPC.
+///
+/// Made and started within a tokio runtime, whose tasks carry it. Dropping it stops it.
+#[derive(Debug)]
+pub struct GrpcTransport {
+    config: GrpcConfig,
+    listener: Mutex<Option<std::net::TcpListener>>,
+    running: Mutex<Option<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    address: SocketAddr,
+    peers: Arc<Peers>,
+    tasks: JoinSet<()>,
+}
+
+impl GrpcTransport {
+    /// A transport that has not started: nothing listens and nothing connects.
+    #[must_use]
+    pub fn new(config: GrpcConfig) -> GrpcTransport {
+        GrpcTransport { config, listener: Mutex::new(None), running: Mutex::new(None) }
+    }
+
+    /// Takes a socket that listens already, instead of `listen`: from a service manager, or a test that must know its
+    /// port beforehand.
+    #[must_use]
+    pub fn with_listener(self, listener: std::net::TcpListener) -> GrpcTransport {
+        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
+        self
+    }
+
+    /// Where it listens; `None` unless it has started.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.running().as_ref().map(|running| running.address)
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn peers(&self) -> Result<Peers, TransportError> {
+        let others = self.config.peers.iter().filter(|(node, _)| *node != self.config.node);
+        others
+            .map(|(node, text)| {
+                let address = Address::parse(text)?;
+                self.check(text, address.is_loopback())?;
+                let peer = Peer::new(node.clone(), address, self.config.backoff_max);
+                Ok((node.clone(), Arc::new(peer)))
+            })
+            .collect()
+    }
+
+    async fn bind(&self) -> Result<TcpListener, TransportError> {
+        let given = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let listen = |source| TransportError::Listen { address: self.config.listen.clone(), source };
+        if let Some(listener) = given {
+            let address = listener.local_addr().map_err(listen)?;
+            self.check(&address.to_string(), address.ip().is_loopback())?;
+            listener.set_nonblocking(true).map_err(listen)?;
+            return TcpListener::from_std(listener).map_err(listen);
+        }
+        let address = Address::parse(&self.config.listen)?;
+        self.check(&self.config.listen, address.is_loopback())?;
+        TcpListener::bind((address.host.as_str(), address.port)).await.map_err(listen)
+    }
+
+    fn check(&self, address: &str, is_loopback: bool) -> Result<(), TransportError> {
+        match self.config.security {
+            Security::Loopback if !is_loopback => Err(TransportError::Insecure { address: address.to_owned() }),
+            Security::Loopback | Security::Insecure => Ok(()),
+        }
+    }
+}
+
+impl Transport for GrpcTransport {
+    async fn start(&self, inbox: Inbox) -> Result<(), TransportError> {
+        let peers = Arc::new(self.peers()?);
+        let listener = self.bind().await?;
+        let address = listener
+            .local_addr()
+            .map_err(|source| TransportError::Listen { address: self.config.listen.clone(), source })?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(server::serve(listener, inbox.clone(), peers.clone()));
+        for peer in peers.values() {
+            tasks.spawn(peer.clone().keep(inbox.clone()));
+        }
+        *self.running() = Some(Running { address, peers, tasks });
+        Ok(())
+    }
+
+    async fn call(&self, request: Request, context: TraceContext, deadline: Duration) -> Result<Reply, CallError> {
+        let peer = self.running().as_ref().and_then(|running| running.peers.get(&request.to).cloned());
+        match peer {
+            Some(peer) => peer.call(request, context, deadline).await,
+            None => Err(CallError::Unreachable(format!("no address of {}", request.to))),
+        }
+    }
+
+    async fn stop(&self) {
+        let running = self.running().take();
+        if let Some(mut running) = running {
+            running.tasks.shutdown().await;
+        }
+    }
+}

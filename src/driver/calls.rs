@@ -1,0 +1,111 @@
+//! Outgoing requests: each a short task of its own, so that a dead peer delays nobody.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Mail, Parcel};
+use crate::clock;
+use crate::config::Timing;
+use crate::message::{CallError, Reply, Request, RequestBody, RequestId};
+use crate::node::Input;
+use crate::transport::AnyTransport;
+use crate::types::{NodeId, TraceContext};
+
+/// How many calls of one group to one peer may be under way; three heartbeats and a few votes are usual.
+const OUTSTANDING_MAX: usize = 32;
+/// How much longer than its deadline a call is waited for before the transport is not trusted to end it.
+const GRACE: Duration = Duration::from_millis(20);
+
+/// Sends requests and brings their answers back as inputs.
+pub(super) struct Calls {
+    transport: Arc<dyn AnyTransport>,
+    mail: Mail,
+    /// For each group and peer a token that every call under way holds: its count is theirs.
+    tokens: Vec<BTreeMap<NodeId, Arc<()>>>,
+}
+
+impl Calls {
+    pub(super) fn new(transport: Arc<dyn AnyTransport>, groups: usize, mail: Mail) -> Calls {
+        Calls { transport, mail, tokens: vec![BTreeMap::new(); groups] }
+    }
+
+    pub(super) fn send(&mut self, group: usize, request: Request, context: TraceContext, timing: &Timing) {
+        let mut answer = Answer {
+            mail: self.mail.clone(),
+            group,
+            id: request.id,
+            to: request.to.clone(),
+            error: Some(CallError::Closed),
+        };
+        let Some(token) = self.token(group, &request.to) else {
+            answer.error = Some(CallError::Unreachable("too many calls to it are under way".into()));
+            return;
+        };
+        let deadline = deadline(&request.body, timing);
+        let transport = self.transport.clone();
+        tokio::spawn(async move {
+            let _token = token;
+            let call = transport.call(request, context, deadline);
+            let result = tokio::time::timeout(deadline + GRACE, call).await.unwrap_or(Err(CallError::Timeout));
+            answer.settle(result);
+        });
+    }
+
+    /// Waits until every call has ended, or for at most `limit`: the last `Resign` should arrive.
+    pub(super) async fn finish(&self, limit: Duration) {
+        let until = clock::now() + limit;
+        let busy = || self.tokens.iter().flat_map(BTreeMap::values).any(|token| Arc::strong_count(token) > 1);
+        while busy() && clock::now() < until {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn token(&mut self, group: usize, to: &NodeId) -> Option<Arc<()>> {
+        let peers = self.tokens.get_mut(group)?;
+        let token = match peers.get(to) {
+            Some(token) => token,
+            None => peers.entry(to.clone()).or_default(),
+        };
+        (Arc::strong_count(token) <= OUTSTANDING_MAX).then(|| token.clone())
+    }
+}
+
+/// How long an answer is of use.
+fn deadline(body: &RequestBody, timing: &Timing) -> Duration {
+    match body {
+        // The answer to a request that carries a record waits for the disk.
+        RequestBody::AppendEntries { record: None, .. } => timing.promise,
+        _ => timing.election_timeout_min,
+    }
+}
+
+/// Reports the failure of a call when it is dropped, a panic of the transport included.
+struct Answer {
+    mail: Mail,
+    group: usize,
+    id: RequestId,
+    to: NodeId,
+    error: Option<CallError>,
+}
+
+impl Answer {
+    fn settle(mut self, result: Result<Reply, CallError>) {
+        match result {
+            Ok(reply) => {
+                self.error = None;
+                self.mail.send(Parcel::Input(self.group, Input::Reply(reply)));
+            }
+            Err(error) => self.error = Some(error),
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(error) = self.error.take() {
+            let input = Input::CallFailed { id: self.id, to: self.to.clone(), error };
+            self.mail.send(Parcel::Input(self.group, input));
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What handles ask of the driver, and what the driver's helpers report to it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use super::office::{LossCause, Office};
+use crate::node::{Input, TransferRefused};
+use crate::types::{NodeId, Term, Time};
+
+/// When user work may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum StartWhen {
+    /// Once this node is the only leader: every promise to a former leader is over. The default, for work that relies
+    /// on being alone.
+    #[default]
+    Exclusive,
+    /// As soon as this node is elected and its first record is committed: a former leader's lease may still run, so
+    /// every write of the work must carry the fence.
+    Elected,
+}
+
+/// Something for one group, or for all.
+#[derive(Debug)]
+pub(crate) enum Parcel {
+    /// An input of the core that a helper produced.
+    Input(usize, Input),
+    /// A wish of a handle.
+    Command(usize, Command),
+}
+
+/// What a handle asks.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Hand out a guard once this node is established.
+    Lead { when: StartWhen, reply: oneshot::Sender<Arc<Guard>> },
+    /// Ask a quorum whether this term of office still holds.
+    Verify { term: Term, reply: oneshot::Sender<Result<(), LossCause>> },
+    /// Give up leadership, of this term only if one is named.
+    Resign { term: Option<Term>, reply: Option<oneshot::Sender<Result<Term, NotLeading>>> },
+    /// Hand over.
+    Transfer { term: Option<Term>, to: Option<NodeId>, reply: oneshot::Sender<Result<NodeId, TransferFailure>> },
+    /// Replace the proclaimed value.
+    Proclaim { value: Bytes, reply: oneshot::Sender<Result<(), ProclaimFailure>> },
+    /// Drain, hand over, leave.
+    Shutdown,
+    /// The last guard of this term was dropped.
+    WorkEnded { term: Term },
+}
+
+/// This node does not lead. Nothing was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotLeading;
+
+/// Why a transfer did not come about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TransferFailure {
+    Refused(TransferRefused),
+    CalledOff,
+    Failed,
+}
+
+/// Why a value was not proclaimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProclaimFailure {
+    NotLeading,
+    Lost(LossCause),
+}
+
+/// The driver's letter box.
+#[derive(Debug, Clone)]
+pub(crate) struct Mail {
+    sender: mpsc::UnboundedSender<Parcel>,
+}
+
+impl Mail {
+    pub(crate) fn new() -> (Mail, mpsc::UnboundedReceiver<Parcel>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Mail { sender }, receiver)
+    }
+
+    /// Says whether the driver still lives.
+    pub(crate) fn send(&self, parcel: Parcel) -> bool {
+        self.sender.send(parcel).is_ok()
+    }
+}
+
+/// User work under one term: all clones of a `Leadership` share one, and its drop ends the work.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    pub(crate) office: Arc<Office>,
+    pub(crate) group: usize,
+    pub(crate) mail: Mail,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let ended = Command::WorkEnded { term: self.office.term };
+        self.mail.send(Parcel::Command(self.group, ended));
+    }
+}
+
+/// Answers one who may have gone away meanwhile.
+pub(super) fn tell<T>(reply: oneshot::Sender<T>, answer: T) {
+    let _ = reply.send(answer);
+}
+
+/// One who waits for something that the core will tell.
+#[derive(Debug)]
+pub(super) enum Waiter {
+    Lead { when: StartWhen, reply: oneshot::Sender<Arc<Guard>> },
+    Verify { since: Time, office: Arc<Office>, reply: oneshot::Sender<Result<(), LossCause>> },
+    Resign { office: Arc<Office>, reply: oneshot::Sender<Result<Term, NotLeading>> },
+    Transfer { reply: oneshot::Sender<Result<NodeId, TransferFailure>> },
+    Proclaim { office: Arc<Office>, index: Option<u64>, reply: oneshot::Sender<Result<(), ProclaimFailure>> },
+}
+
+impl Waiter {
+    /// Whether nobody waits any more.
+    pub(super) fn is_gone(&self) -> bool {
+        match self {
+            Waiter::Lead { reply, .. } => reply.is_closed(),
+            Waiter::Verify { reply, .. } => reply.is_closed(),
+            Waiter::Resign { reply, .. } => reply.is_closed(),
+            Waiter::Transfer { reply, .. } => reply.is_closed(),
+            Waiter::Proclaim { reply, .. } => reply.is_closed(),
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! One group in the driver: its node, what is published of it, and who waits for it.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{broadcast, watch};
+
+use super::command::{Guard, Mail, NotLeading, ProclaimFailure, StartWhen, TransferFailure, Waiter, tell};
+use super::office::{LossCause, Office};
+use super::view::{self, Cause, View};
+use crate::event::{Event, EventKind, RecordCause, Role, TransferOutcome};
+use crate::node::Node;
+use crate::record::RecordId;
+use crate::types::{GroupId, Term, Time};
+
+/// How many events the slowest reader of the stream may be behind.
+pub(crate) const EVENTS_CAPACITY: usize = 1024;
+
+/// What handles see of a group.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) view: watch::Sender<View>,
+    pub(crate) events: broadcast::Sender<Arc<Event>>,
+    pub(crate) proclaimed: watch::Sender<Option<Bytes>>,
+}
+
+/// User work under a term, as far as the core was told.
+#[derive(Debug)]
+struct Work {
+    office: Arc<Office>,
+    guard: Weak<Guard>,
+    overrun_reported: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) id: GroupId,
+    pub(super) node: Node,
+    /// The deadline under which the group stands in the driver's queue.
+    pub(super) armed: Time,
+    published: Published,
+    committed: Option<RecordId>,
+    /// The current term of office.
+    office: Option<Arc<Office>>,
+    /// Whether work of the current term ran and ended: it is not begun twice.
+    spent: bool,
+    work: Option<Work>,
+    /// What the user last asked for: why a guard is revoked before the term ends.
+    wish: LossCause,
+    drain_limit: Duration,
+    /// When a shutdown stops waiting for work that does not end.
+    pub(super) leave_at: Time,
+    waiters: Vec<Waiter>,
+}
+
+impl Group {
+    pub(super) fn new(node: Node, drain_limit: Duration) -> Group {
+        let published = Published {
+            view: watch::Sender::new(view::of(&node, Cause::Started)),
+            events: broadcast::Sender::new(EVENTS_CAPACITY),
+            proclaimed: watch::Sender::new(None),
+        };
+        Group {
+            id: node.config().group.clone(),
+            node,
+            armed: Time::NEVER,
+            published,
+            committed: None,
+            office: None,
+            spent: false,
+            work: None,
+            wish: LossCause::Resigning,
+            drain_limit,
+            leave_at: Time::NEVER,
+            waiters: Vec::new(),
+        }
+    }
+
+    pub(super) fn published(&self) -> &Published {
+        &self.published
+    }
+
+    /// Shows guards and watchers what the step came to. Runs before anything of the same output leaves (E5).
+    pub(super) fn publish(&mut self, now: Time, events: &[Event]) {
+        self.publish_office(now, events);
+        view::publish(&self.node, events, &self.published.view);
+        let committed = self.node.committed();
+        if committed.map(|record| record.id) != self.committed {
+            self.committed = committed.map(|record| record.id);
+            let value = committed.map(|record| record.proclaimed.clone());
+            self.published.proclaimed.send_replace(value);
+        }
+    }
+
+    fn publish_office(&mut self, now: Time, events: &[Event]) {
+        let term = self.node.term();
+        let lease = self.node.lease();
+        if let Some(office) = self.office.take_if(|office| lease.is_none() || office.term != term) {
+            // F2: the old term is lost before the new one can be handed out.
+            office.revoke(ending(events).unwrap_or(LossCause::Stopped));
+        }
+        let Some(lease) = lease else { return };
+        let config = self.node.config();
+        let office = self.office.get_or_insert_with(|| {
+            self.spent = false;
+            Arc::new(Office::new(term, &config.timing))
+        });
+        if lease.revoked && !office.is_over() {
+            office.drain_until(now + self.drain_limit);
+            office.revoke(self.wish);
+        }
+        office.publish(lease);
+    }
+
+    /// Gives the events to the stream.
+    pub(super) fn stream(&self, events: &[Event]) {
+        if self.published.events.receiver_count() > 0 {
+            for event in events {
+                let _ = self.published.events.send(Arc::new(event.clone()));
+            }
+        }
+    }
+
+    /// When the driver must look at this group again.
+    pub(super) fn deadline(&self, now: Time) -> Time {
+        let mut deadline = self.node.deadline().min(self.leave_at);
+        if let Some(work) = &self.work {
+            deadline = deadline.min(work.office.wake_at());
+            if !work.overrun_reported {
+                deadline = deadline.min(work.office.end());
+            }
+        }
+        if let Some(lease) = self.node.lease()
+            && self.work.is_none()
+            && lease.begin() > now
+            && self.waiters.iter().any(|waiter| matches!(waiter, Waiter::Lead { .. }))
+        {
+            deadline = deadline.min(lease.begin());
+        }
+        deadline
+    }
+
+    /// Sees to work whose time is up.
+    pub(super) fn tick(&mut self, now: Time) {
+        let Some(work) = &mut self.work else { return };
+        work.office.tick(now);
+        if now >= work.office.end() && !work.overrun_reported {
+            work.overrun_reported = true;
+            tracing::error!(
+                target: "hustings::election", group = %self.id, term = work.office.term.0,
+                "user work still holds its leadership after the lease ended: only the fence protects what it writes"
+            );
+        }
+    }
+
+    /// Whether the core should be told that work begins.
+    pub(super) fn can_start_work(&mut self, now: Time) -> bool {
+        self.waiters.retain(|waiter| !waiter.is_gone());
+        self.work.is_none() && !self.spent && self.waiters.iter().any(|waiter| self.may_lead(waiter, now))
+    }
+
+    fn may_lead(&self, waiter: &Waiter, now: Time) -> bool {
+        let (Waiter::Lead { when, .. }, Some(office)) = (waiter, &self.office) else { return false };
+        match when {
+            StartWhen::Exclusive => office.has_begun(now) && office.could_hold(now),
+            StartWhen::Elected => office.could_hold(now),
+        }
+    }
+
+    /// Hands the guard of the term out, after the core accepted the work.
+    pub(super) fn hand_out(&mut self, now: Time, index: usize, mail: &Mail) {
+        let Some(office) = &self.office else { return };
+        let guard = match &self.work {
+            Some(work) if !Arc::ptr_eq(&work.office, office) => return,
+            Some(work) => match work.guard.upgrade() {
+                Some(guard) => guard,
+                None => return,
+            },
+            None if self.node.working() == Some(office.term) && !self.spent => {
+                let guard = Arc::new(Guard { office: office.clone(), group: index, mail: mail.clone() });
+                let guard_ref = Arc::downgrade(&guard);
+                self.work = Some(Work { office: office.clone(), guard: guard_ref, overrun_reported: false });
+                guard
+            }
+            None => return,
+        };
+        for waiter in std::mem::take(&mut self.waiters) {
+            let ready = self.may_lead(&waiter, now);
+            match waiter {
+                Waiter::Lead { reply, .. } if ready => tell(reply, guard.clone()),
+                waiter => self.waiters.push(waiter),
+            }
+        }
+    }
+
+    /// Whether any waiter could join work that runs.
+    pub(super) fn can_join_work(&self, now: Time) -> bool {
+        let current = |work: &Work| self.office.as_ref().is_some_and(|office| Arc::ptr_eq(office, &work.office));
+        self.work.as_ref().is_some_and(current) && self.waiters.iter().any(|waiter| self.may_lead(waiter, now))
+    }
+
+    /// The last guard of `term` is gone. Says whether the core has to hear of it.
+    pub(super) fn end_work(&mut self, term: Term) -> bool {
+        let ended = self.work.take_if(|work| work.office.term == term).is_some();
+        self.spent |= ended && self.office.as_ref().is_some_and(|office| office.term == term);
+        ended
+    }
+
+    /// Remembers why the guard will be revoked.
+    pub(super) fn wish(&mut self, wish: LossCause) {
+        self.wish = wish;
+    }
+
+    /// A shutdown waits for work that long, and for the protocol a little longer.
+    pub(super) fn leave_by(&mut self, now: Time) {
+        let patience = self.drain_limit + self.node.config().timing.election_timeout_max * 2;
+        self.leave_at = self.leave_at.min(now + patience);
+    }
+
+    pub(super) fn office(&self) -> Option<&Arc<Office>> {
+        self.office.as_ref()
+    }
+
+    pub(super) fn wait(&mut self, waiter: Waiter) {
+        self.waiters.push(waiter);
+    }
+
+    /// Answers those whose matter is decided.
+    pub(super) fn answer_waiters(&mut self, events: &[Event]) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        for waiter in std::mem::take(&mut self.waiters) {
+            if let Some(waiter) = self.answer(waiter, events) {
+                self.waiters.push(waiter);
+            }
+        }
+    }
+
+    fn answer(&self, waiter: Waiter, events: &[Event]) -> Option<Waiter> {
+        let in_office = |office: &Arc<Office>| self.office.as_ref().is_some_and(|now| Arc::ptr_eq(now, office));
+        match waiter {
+            Waiter::Lead { .. } => return Some(waiter),
+            Waiter::Verify { since, office, reply } => {
+                let contact = self.node.quorum_contact().filter(|_| in_office(&office));
+                if let Some(cause) = office.cause() {
+                    tell(reply, Err(cause));
+                } else if contact.is_some_and(|contact| contact >= since) {
+                    tell(reply, Ok(()));
+                } else {
+                    return Some(Waiter::Verify { since, office, reply });
+                }
+            }
+            Waiter::Resign { office, reply } if in_office(&office) => return Some(Waiter::Resign { office, reply }),
+            Waiter::Resign { office, reply } => tell(reply, Ok(office.term)),
+            Waiter::Transfer { reply } => match transferred(events) {
+                Some(result) => tell(reply, result),
+                None if self.node.role() == Role::Stopped => tell(reply, Err(TransferFailure::Failed)),
+                None => return Some(Waiter::Transfer { reply }),
+            },
+            Waiter::Proclaim { office, index, reply } => {
+                let index = index.or_else(|| appended(events));
+                let done = |committed: RecordId| Some(committed.index) >= index && committed.term == office.term;
+                if index.is_some() && self.committed.is_some_and(done) {
+                    tell(reply, Ok(()));
+                } else if !in_office(&office) {
+                    let cause = office.cause().unwrap_or(LossCause::Stopped);
+                    tell(reply, Err(ProclaimFailure::Lost(cause)));
+                } else {
+                    return Some(Waiter::Proclaim { office, index, reply });
+                }
+            }
+        }
+        None
+    }
+}
+
+/// A driver that is gone keeps no lease alive.
+impl Drop for Group {
+    fn drop(&mut self) {
+        for office in self.office.iter().chain(self.work.iter().map(|work| &work.office)) {
+            office.revoke(LossCause::Stopped);
+        }
+        for waiter in self.waiters.drain(..) {
+            if let Waiter::Resign { office, reply } = waiter {
+                tell(reply, if office.is_over() { Ok(office.term) } else { Err(NotLeading) });
+            }
+        }
+    }
+}
+
+fn ending(events: &[Event]) -> Option<LossCause> {
+    events.iter().rev().find_map(|event| match event.kind {
+        EventKind::LeadershipEnded { cause, .. } => Some(LossCause::Ended(cause)),
+        _ => None,
+    })
+}
+
+fn transferred(events: &[Event]) -> Option<Result<crate::types::NodeId, TransferFailure>> {
+    events.iter().find_map(|event| match &event.kind {
+        EventKind::TransferEnded { to, outcome } => Some(match outcome {
+            TransferOutcome::Completed => Ok(to.clone()),
+            TransferOutcome::CalledOff => Err(TransferFailure::CalledOff),
+            TransferOutcome::Failed => Err(TransferFailure::Failed),
+        }),
+        _ => None,
+    })
+}
+
+fn appended(events: &[Event]) -> Option<u64> {
+    events.iter().find_map(|event| match event.kind {
+        EventKind::RecordAppended { id, cause: RecordCause::Proclaim, .. } => Some(id.index),
+        _ => None,
+    })
+}

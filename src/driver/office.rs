@@ -1,0 +1,272 @@
+//! One term of office as its holder sees it: a few atomics that the driver publishes and every guard reads.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::config::Timing;
+use crate::event::LeadershipEnd;
+use crate::promise::Lease;
+use crate::types::{Term, Time, TraceContext};
+
+/// Why leadership was lost, or is being given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LossCause {
+    /// The term of office ended for this reason.
+    Ended(LeadershipEnd),
+    /// The lease is about to lapse: no quorum acknowledged in time. The node resigns when the work has ended.
+    LeaseLapsed,
+    /// The user asked to resign; the node leads until the work has ended.
+    Resigning,
+    /// The user asked to hand over; the node leads until the work has ended.
+    Transferring,
+    /// The user asked to shut down; the node leads until the work has ended.
+    ShuttingDown,
+    /// The driver is gone: nothing keeps the lease alive any more.
+    Stopped,
+}
+
+impl LossCause {
+    /// A stable name for programs.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            LossCause::Ended(end) => end.code(),
+            LossCause::LeaseLapsed => "lease_lapsed",
+            LossCause::Resigning => "resigning",
+            LossCause::Transferring => "transferring",
+            LossCause::ShuttingDown => "shutting_down",
+            LossCause::Stopped => "stopped",
+        }
+    }
+}
+
+impl std::fmt::Display for LossCause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.code())
+    }
+}
+
+/// How far a term of office is, for the work that runs under it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// It holds.
+    Open,
+    /// Lost or being given up: the work is asked to end.
+    Cancelled,
+    /// The work must have ended: `while_leader` drops it.
+    Expired,
+}
+
+/// One term of office. Written by the driver alone, except for the latch, which every reader may close.
+#[derive(Debug)]
+pub(crate) struct Office {
+    pub(crate) term: Term,
+    /// The context of the election that led to it.
+    pub(crate) election: OnceLock<TraceContext>,
+    margin: Duration,
+    begin: AtomicU64,
+    end: AtomicU64,
+    /// Latches the first *no* (PROPERTIES E6).
+    over: AtomicBool,
+    cause: OnceLock<LossCause>,
+    token: CancellationToken,
+    phase: watch::Sender<Phase>,
+    /// When the work must have ended after a voluntary end.
+    drain_until: AtomicU64,
+}
+
+impl Office {
+    pub(crate) fn new(term: Term, timing: &Timing) -> Office {
+        let margin = timing.lease_of(timing.promise) / 32;
+        Office {
+            term,
+            election: OnceLock::new(),
+            margin: margin.clamp(Duration::from_millis(1), Duration::from_millis(50)),
+            begin: AtomicU64::new(u64::MAX),
+            end: AtomicU64::new(0),
+            over: AtomicBool::new(false),
+            cause: OnceLock::new(),
+            token: CancellationToken::new(),
+            phase: watch::Sender::new(Phase::Open),
+            drain_until: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// Takes over what the core claims. A guard that said *no* before stays revoked.
+    pub(crate) fn publish(&self, lease: &Lease) {
+        self.end.store(lease.end.0, Ordering::Release);
+        self.begin.store(if lease.committed_at == Time::NEVER { u64::MAX } else { lease.begin().0 }, Ordering::Release);
+        if self.over.load(Ordering::Acquire) {
+            self.revoke(LossCause::LeaseLapsed);
+        }
+    }
+
+    /// Closes the guard for good. The first cause is kept.
+    pub(crate) fn revoke(&self, cause: LossCause) {
+        let _ = self.cause.set(cause);
+        self.over.store(true, Ordering::Release);
+        self.token.cancel();
+        self.advance(Phase::Cancelled);
+    }
+
+    /// The work has until then, and no longer than the lease lasts.
+    pub(crate) fn drain_until(&self, until: Time) {
+        self.drain_until.fetch_min(until.0, Ordering::AcqRel);
+    }
+
+    /// Asks the work to end shortly before the lease ends, and ends it a little later.
+    pub(crate) fn tick(&self, now: Time) {
+        if self.phase() == Phase::Open && now >= self.end().before(self.margin * 2) {
+            self.revoke(LossCause::LeaseLapsed);
+        }
+        if self.phase() == Phase::Cancelled && now >= self.expires_at() {
+            self.advance(Phase::Expired);
+        }
+    }
+
+    /// When [`Office::tick`] has something to do next.
+    pub(crate) fn wake_at(&self) -> Time {
+        match self.phase() {
+            Phase::Open => self.end().before(self.margin * 2),
+            Phase::Cancelled => self.expires_at(),
+            Phase::Expired => Time::NEVER,
+        }
+    }
+
+    /// Whether the guard still says yes at `now`. The first *no* is the last word.
+    pub(crate) fn holds(&self, now: Time) -> bool {
+        let holds = self.could_hold(now);
+        if !holds {
+            self.over.store(true, Ordering::Release);
+        }
+        holds
+    }
+
+    /// Whether a guard may be handed out at `now`. A *no* is not the last word here: it may only be too early.
+    pub(crate) fn could_hold(&self, now: Time) -> bool {
+        let established = self.begin.load(Ordering::Acquire) != u64::MAX;
+        established && now < self.end() && !self.over.load(Ordering::Acquire)
+    }
+
+    /// Whether everything that was promised to former leaders is over at `now`.
+    pub(crate) fn has_begun(&self, now: Time) -> bool {
+        self.begin.load(Ordering::Acquire) <= now.0
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// The end of the lease as last published; [`Time::ZERO`] once it is over.
+    pub(crate) fn valid_until(&self) -> Time {
+        if self.is_over() { Time::ZERO } else { self.end() }
+    }
+
+    pub(crate) fn end(&self) -> Time {
+        Time(self.end.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn cause(&self) -> Option<LossCause> {
+        self.cause.get().copied()
+    }
+
+    pub(crate) fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Waits until the office is lost or being given up, and says why.
+    pub(crate) async fn lost(&self) -> LossCause {
+        self.token.cancelled().await;
+        // The cause is set before the token is cancelled.
+        self.cause().unwrap_or(LossCause::Stopped)
+    }
+
+    /// Waits until the work must have ended.
+    pub(crate) async fn expired(&self) {
+        let mut phase = self.phase.subscribe();
+        let _ = phase.wait_for(|phase| *phase == Phase::Expired).await;
+    }
+
+    /// Whether the work must have ended by now, told by the clock alone: a driver that stands still cannot say it.
+    pub(crate) fn has_expired(&self) -> bool {
+        self.phase() == Phase::Expired || clock::now() >= self.end()
+    }
+
+    fn expires_at(&self) -> Time {
+        self.end().before(self.margin).min(Time(self.drain_until.load(Ordering::Acquire)))
+    }
+
+    fn advance(&self, to: Phase) {
+        self.phase.send_if_modified(|phase| {
+            let rises = *phase < to;
+            *phase = to.max(*phase);
+            rises
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Time {
+        Time(ms * 1_000_000)
+    }
+
+    fn office(end: u64) -> Office {
+        let office = Office::new(Term(1), &Timing::default());
+        office.publish(&Lease { barrier: at(0), end: at(end), committed_at: at(1), revoked: false });
+        office
+    }
+
+    #[test]
+    fn a_lapsed_guard_never_holds_again() {
+        let office = office(100);
+        assert!(office.holds(at(99)));
+        assert!(!office.holds(at(100)));
+        office.publish(&Lease { barrier: at(0), end: at(200), committed_at: at(1), revoked: false });
+        assert!(!office.holds(at(101)), "latched");
+        assert_eq!(office.cause(), Some(LossCause::LeaseLapsed));
+    }
+
+    #[test]
+    fn nothing_holds_before_the_no_op_is_committed() {
+        let office = Office::new(Term(1), &Timing::default());
+        office.publish(&Lease { barrier: at(0), end: at(100), committed_at: Time::NEVER, revoked: false });
+        assert!(!office.holds(at(1)));
+    }
+
+    #[test]
+    fn work_is_asked_to_end_and_then_ended_before_the_lease_does() {
+        let office = office(1000);
+        assert_eq!(office.phase(), Phase::Open);
+        let asked = office.wake_at();
+        office.tick(asked);
+        assert_eq!((office.phase(), office.cause()), (Phase::Cancelled, Some(LossCause::LeaseLapsed)));
+        let ended = office.wake_at();
+        assert!(asked < ended && ended < at(1000));
+        office.tick(ended);
+        assert_eq!((office.phase(), office.wake_at()), (Phase::Expired, Time::NEVER));
+    }
+
+    #[test]
+    fn draining_ends_at_its_limit_and_keeps_the_first_cause() {
+        let office = office(1000);
+        office.revoke(LossCause::Resigning);
+        office.drain_until(at(300));
+        office.revoke(LossCause::Ended(LeadershipEnd::QuorumLost));
+        assert_eq!((office.wake_at(), office.cause()), (at(300), Some(LossCause::Resigning)));
+        office.tick(at(300));
+        assert_eq!(office.phase(), Phase::Expired);
+    }
+}

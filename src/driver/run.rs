@@ -1,0 +1,454 @@
+//! The loop itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::calls::Calls;
+use super::command::{Command, NotLeading, Parcel, ProclaimFailure, TransferFailure, Waiter, tell};
+use super::group::Group;
+use super::office::LossCause;
+use super::timer::Timer;
+use super::writer::{Job, Writer};
+use super::{Doors, Handle, Setup, StartFailure};
+use crate::clock;
+use crate::event::{CallId, Event, Role};
+use crate::message::{Reply, ReplyBody, RequestBody};
+use crate::node::{Input, Node, Output};
+use crate::observer::{NoPropagator, Observer, Propagator};
+use crate::transport::{AnyTransport, Incoming};
+use crate::types::{GroupId, Time};
+
+/// How many messages are taken between two looks at the deadlines: a flood of messages cannot cost a leader its lease.
+const BURST_MAX: usize = 128;
+/// How often the other tasks get a turn after a pause, so that what arrived meanwhile is read before anybody campaigns.
+const CATCH_UP_TURNS: usize = 16;
+/// How long the transport may take to close its connections.
+const STOP_MAX: Duration = Duration::from_secs(2);
+
+/// Builds the driver, reports its handles or its failure, and serves until the last group has stopped.
+pub(super) async fn run(setup: Setup, doors: Doors, started: oneshot::Sender<Result<Vec<Handle>, StartFailure>>) {
+    // Declared first and so dropped last, also in a panic: whoever waits for the end sees everything released.
+    let _end = doors.ended.clone().drop_guard();
+    match Driver::build(setup, doors).await {
+        Err(failure) => tell(started, Err(failure)),
+        Ok(mut driver) => {
+            let handles = (0..driver.groups.len()).filter_map(|at| driver.handle(at)).collect();
+            if started.send(Ok(handles)).is_err() {
+                driver.shut_down_all();
+            }
+            driver.serve().await;
+        }
+    }
+}
+
+struct Driver {
+    doors: Doors,
+    timer: Timer,
+    writer: Writer,
+    calls: Calls,
+    transport: Arc<dyn AnyTransport>,
+    observers: Vec<Box<dyn Observer>>,
+    propagator: Box<dyn Propagator>,
+    groups: Vec<Option<Group>>,
+    names: BTreeMap<GroupId, usize>,
+    deadlines: BTreeSet<(Time, usize)>,
+    due: Vec<usize>,
+    open: BTreeMap<CallId, (usize, oneshot::Sender<Reply>)>,
+    next_call: CallId,
+    /// Emptied after each step, its memory kept.
+    out: Output,
+}
+
+impl Driver {
+    async fn build(setup: Setup, doors: Doors) -> Result<Driver, StartFailure> {
+        let Setup { configs, storage, transport, observers, propagator, drain_limit, .. } = setup;
+        let (writer, states) =
+            Writer::start(storage, configs.clone(), doors.mail.clone()).await.map_err(StartFailure::Storage)?;
+        if let Err(error) = transport.start(doors.inbox.clone()).await {
+            writer.finish().await;
+            return Err(StartFailure::Transport(error));
+        }
+        let mut driver = Driver {
+            calls: Calls::new(transport.clone(), configs.len(), doors.mail.clone()),
+            doors,
+            timer: Timer::new(),
+            writer,
+            transport,
+            observers,
+            propagator,
+            groups: Vec::with_capacity(configs.len()),
+            names: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            due: Vec::new(),
+            open: BTreeMap::new(),
+            next_call: CallId(0),
+            out: Output::default(),
+        };
+        for (at, (config, state)) in configs.into_iter().zip(states).enumerate() {
+            let now = clock::now();
+            driver.names.insert(config.group.clone(), at);
+            let node = Node::new(config, state, rand::random(), now, &mut driver.out);
+            driver.groups.push(Some(Group::new(node, drain_limit)));
+            driver.carry_out(at, now);
+        }
+        Ok(driver)
+    }
+
+    fn handle(&self, at: usize) -> Option<Handle> {
+        let published = self.groups.get(at)?.as_ref()?.published();
+        Some(Handle {
+            mail: self.doors.mail.clone(),
+            group: at,
+            view: published.view.subscribe(),
+            events: published.events.downgrade(),
+            proclaimed: published.proclaimed.subscribe(),
+            inbox: self.doors.inbox.clone(),
+            ended: self.doors.ended.clone(),
+            lag: self.doors.lag.clone(),
+        })
+    }
+
+    async fn serve(mut self) {
+        while self.groups.iter().any(Option::is_some) {
+            let next = self.deadlines.first().map_or(Time::NEVER, |(at, _)| *at);
+            let woken = tokio::select! {
+                biased;
+                Some(incoming) = self.doors.incoming.recv() => Woken::Incoming(incoming),
+                Some(parcel) = self.doors.letters.recv() => Woken::Parcel(parcel),
+                () = self.timer.until(next) => Woken::Deadline,
+            };
+            if self.note_pause() {
+                self.take(woken);
+                self.catch_up().await;
+            } else {
+                self.take(woken);
+                if self.drain(BURST_MAX) {
+                    // The tasks that carry the messages out get their turn in a flood, too.
+                    tokio::task::yield_now().await;
+                }
+            }
+            self.serve_deadlines();
+        }
+        self.finish().await;
+    }
+
+    async fn finish(self) {
+        let Driver { calls, transport, writer, groups, open, .. } = self;
+        // Their guards are revoked before the listener closes.
+        drop(groups);
+        calls.finish(Duration::from_millis(300)).await;
+        drop(open);
+        let _ = tokio::time::timeout(STOP_MAX, transport.stop()).await;
+        writer.finish().await;
+    }
+
+    /// Tells late groups that the driver stood still: by how much, before anything that was queued meanwhile.
+    fn note_pause(&mut self) -> bool {
+        let now = clock::now();
+        let mut paused = false;
+        self.due.clear();
+        self.due.extend(self.deadlines.range(..(now, 0)).map(|(_, at)| *at));
+        for at in std::mem::take(&mut self.due) {
+            let Some(group) = self.groups.get(at).and_then(Option::as_ref) else { continue };
+            let late = now.since(group.armed);
+            if late > group.node.config().timing.promise / 2 {
+                paused = true;
+                self.step(at, Input::Paused(late));
+            }
+        }
+        paused
+    }
+
+    /// After a pause: reads what had arrived, so that nobody campaigns against a leader whose heartbeats wait in a queue.
+    async fn catch_up(&mut self) {
+        for _ in 0..CATCH_UP_TURNS {
+            tokio::task::yield_now().await;
+            self.drain(usize::MAX);
+        }
+    }
+
+    /// Takes up to `limit` messages that wait already. Says whether the limit was met.
+    fn drain(&mut self, limit: usize) -> bool {
+        let waiting = self.doors.incoming.len() + self.doors.letters.len();
+        let turns = waiting.min(limit);
+        for _ in 0..turns {
+            if let Ok(incoming) = self.doors.incoming.try_recv() {
+                self.receive(incoming);
+            } else if let Ok(parcel) = self.doors.letters.try_recv() {
+                self.deliver(parcel);
+            } else {
+                break;
+            }
+        }
+        turns == limit
+    }
+
+    fn take(&mut self, woken: Woken) {
+        match woken {
+            Woken::Incoming(incoming) => self.receive(incoming),
+            Woken::Parcel(parcel) => self.deliver(parcel),
+            Woken::Deadline => {}
+        }
+    }
+
+    fn serve_deadlines(&mut self) {
+        let now = clock::now();
+        let mut due = std::mem::take(&mut self.due);
+        due.clear();
+        due.extend(self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, at)| *at));
+        for at in due.drain(..) {
+            self.tick(at);
+        }
+        self.due = due;
+    }
+
+    fn tick(&mut self, at: usize) {
+        let now = clock::now();
+        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
+        self.doors.lag.note(now.since(group.armed));
+        group.tick(now);
+        if group.leave_at <= now {
+            tracing::error!(target: "hustings::election", group = %group.id, "user work did not end: leaving all the same");
+            return self.retire(at);
+        }
+        if group.node.deadline() <= now {
+            self.step(at, Input::Tick);
+        }
+        self.hand_out(at);
+        self.rearm(at, now);
+    }
+
+    fn receive(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::Request { request, context, peer, reply } => {
+                // A group that is not here is refused, with a reason, by one that is.
+                let at = self.names.get(&request.from.group).copied().unwrap_or(0);
+                let call = self.next_call;
+                self.next_call = CallId(call.0.wrapping_add(1));
+                self.open.insert(call, (at, reply));
+                self.input(at, Input::Request { call, request, context, peer });
+            }
+            Incoming::PeerConnected(peer) => self.input_all(|| Input::PeerConnected(peer.clone())),
+            Incoming::PeerClosed(peer) => self.input_all(|| Input::PeerClosed(peer.clone())),
+            Incoming::PeerLost { peer, refused } => self.input_all(|| Input::PeerLost { peer: peer.clone(), refused }),
+        }
+    }
+
+    fn deliver(&mut self, parcel: Parcel) {
+        match parcel {
+            Parcel::Input(at, input) => self.input(at, input),
+            Parcel::Command(at, command) => self.command(at, command),
+        }
+    }
+
+    fn input_all(&mut self, input: impl Fn() -> Input) {
+        for at in 0..self.groups.len() {
+            self.input(at, input());
+        }
+    }
+
+    fn input(&mut self, at: usize, input: Input) {
+        self.step(at, input);
+        self.hand_out(at);
+    }
+
+    /// One input of the core, and everything that it calls for.
+    fn step(&mut self, at: usize, input: Input) {
+        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
+        // E9: read once, after the input was taken and before anything leaves.
+        let now = clock::now();
+        group.node.step(now, input, &mut self.out);
+        self.carry_out(at, now);
+    }
+
+    /// The order is the contract of [`Output`].
+    fn carry_out(&mut self, at: usize, now: Time) {
+        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
+        let out = &mut self.out;
+        group.publish(now, &out.events);
+        if let Some(persist) = out.persist.take() {
+            let job = Job { group: at, id: group.id.clone(), write: persist.write, state: persist.state };
+            self.writer.write(job, &self.doors.mail);
+        }
+        for event in &out.events {
+            self.observers.retain_mut(|observer| show(&mut **observer, event));
+        }
+        group.stream(&out.events);
+        for mut request in out.requests.drain(..) {
+            let context = ask(&mut self.propagator, |propagator| {
+                if let RequestBody::AppendEntries { election, .. } = &mut request.body {
+                    *election = propagator.election(&group.id);
+                }
+                propagator.request(&group.id, request.id)
+            });
+            self.calls.send(at, request, context.unwrap_or_default(), &group.node.config().timing);
+        }
+        for (call, mut reply) in out.replies.drain(..) {
+            if let ReplyBody::TimeoutNow { election } = &mut reply.body {
+                *election = ask(&mut self.propagator, |propagator| propagator.election(&group.id)).unwrap_or_default();
+            }
+            if let Some((_, sender)) = self.open.remove(&call) {
+                let _ = sender.send(reply);
+            }
+        }
+        for call in out.dropped.drain(..) {
+            self.open.remove(&call);
+        }
+        group.answer_waiters(&out.events);
+        out.clear();
+        if group.node.role() == Role::Stopped {
+            self.retire(at);
+        } else {
+            self.rearm(at, now);
+        }
+    }
+
+    fn hand_out(&mut self, at: usize) {
+        let now = clock::now();
+        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
+        let starts = group.can_start_work(now);
+        if !starts && !group.can_join_work(now) {
+            return;
+        }
+        if let Some(office) = group.office() {
+            let election = ask(&mut self.propagator, |propagator| propagator.election(&group.id)).unwrap_or_default();
+            let _ = office.election.set(election);
+        }
+        if starts {
+            self.step(at, Input::WorkStarted);
+        }
+        if let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) {
+            group.hand_out(now, at, &self.doors.mail);
+            self.rearm(at, now);
+        }
+    }
+
+    fn command(&mut self, at: usize, command: Command) {
+        // Whoever waits for a group that has left learns it from the dropped channel.
+        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
+        let office = group.office().cloned();
+        let in_term = |term: Option<_>| office.clone().filter(|office| term.is_none_or(|term| term == office.term));
+        match command {
+            Command::Lead { when, reply } => {
+                group.wait(Waiter::Lead { when, reply });
+                self.hand_out(at);
+                self.rearm(at, clock::now());
+            }
+            Command::Verify { term, reply } => match in_term(Some(term)) {
+                None => tell(reply, Err(LossCause::Stopped)),
+                Some(office) => {
+                    group.wait(Waiter::Verify { since: clock::now(), office, reply });
+                    self.input(at, Input::Heartbeat);
+                }
+            },
+            Command::Resign { term, reply } => match (in_term(term), reply) {
+                (None, Some(reply)) => tell(reply, Err(NotLeading)),
+                (None, None) => {}
+                (Some(office), reply) => {
+                    group.wish(LossCause::Resigning);
+                    if let Some(reply) = reply {
+                        group.wait(Waiter::Resign { office, reply });
+                    }
+                    self.input(at, Input::Resign);
+                }
+            },
+            Command::Transfer { term, to, reply } => {
+                if term.is_some() && in_term(term).is_none() {
+                    let not_leading = crate::node::TransferRefused::NotLeader;
+                    return tell(reply, Err(TransferFailure::Refused(not_leading)));
+                }
+                match group.node.can_transfer(to.as_ref()) {
+                    Err(refused) => tell(reply, Err(TransferFailure::Refused(refused))),
+                    Ok(successor) => {
+                        group.wish(LossCause::Transferring);
+                        group.wait(Waiter::Transfer { reply });
+                        self.input(at, Input::Transfer(Some(successor)));
+                    }
+                }
+            }
+            Command::Proclaim { value, reply } => match in_term(None) {
+                None => tell(reply, Err(ProclaimFailure::NotLeading)),
+                Some(office) => {
+                    group.wait(Waiter::Proclaim { office, index: None, reply });
+                    self.input(at, Input::Proclaim(value));
+                }
+            },
+            Command::Shutdown => {
+                group.wish(LossCause::ShuttingDown);
+                group.leave_by(clock::now());
+                self.input(at, Input::Shutdown);
+            }
+            Command::WorkEnded { term } => {
+                if group.end_work(term) {
+                    self.end_work(at, term);
+                }
+            }
+        }
+    }
+
+    /// The work is over: the core hears of it, and a term that still lasts is given up.
+    fn end_work(&mut self, at: usize, term: crate::types::Term) {
+        self.step(at, Input::WorkEnded);
+        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
+        if group.office().is_some_and(|office| office.term == term) {
+            group.wish(LossCause::Resigning);
+            self.step(at, Input::Resign);
+        }
+        self.hand_out(at);
+    }
+
+    fn shut_down_all(&mut self) {
+        for at in 0..self.groups.len() {
+            self.command(at, Command::Shutdown);
+        }
+    }
+
+    fn rearm(&mut self, at: usize, now: Time) {
+        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
+        let deadline = group.deadline(now);
+        if group.armed != deadline {
+            self.deadlines.remove(&(group.armed, at));
+            group.armed = deadline;
+        }
+        if deadline != Time::NEVER {
+            self.deadlines.insert((deadline, at));
+        }
+    }
+
+    fn retire(&mut self, at: usize) {
+        let Some(group) = self.groups.get_mut(at).and_then(Option::take) else { return };
+        self.deadlines.remove(&(group.armed, at));
+        self.open.retain(|_, (owner, _)| *owner != at);
+        self.names.remove(&group.id);
+    }
+}
+
+/// What the loop woke for.
+enum Woken {
+    Incoming(Incoming),
+    Parcel(Parcel),
+    Deadline,
+}
+
+/// Shows an event. An observer that panics is dismissed, and the election goes on.
+fn show(observer: &mut dyn Observer, event: &Event) -> bool {
+    let shown = catch_unwind(AssertUnwindSafe(|| observer.observe(event)));
+    if shown.is_err() {
+        tracing::error!(target: "hustings::driver", "an observer panicked, and gets no more events");
+    }
+    shown.is_ok()
+}
+
+/// Asks the propagator. One that panics is dismissed.
+fn ask<T>(propagator: &mut Box<dyn Propagator>, question: impl FnOnce(&mut dyn Propagator) -> T) -> Option<T> {
+    let answer = catch_unwind(AssertUnwindSafe(|| question(&mut **propagator)));
+    if answer.is_err() {
+        tracing::error!(target: "hustings::driver", "the propagator panicked, and is asked no more");
+        *propagator = Box::new(NoPropagator);
+    }
+    answer.ok()
+}

@@ -1,0 +1,153 @@
+//! The listener: bounded in every direction, because anyone who reaches the port may talk to it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::server::conn::http2::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+use super::error::status_of_handle;
+use super::link::{Nursery, Pulse, Watched};
+use super::service::election_server::{Election, ElectionServer};
+use super::{Peers, TRACEPARENT};
+use crate::message::{Reply, Request, RequestKind};
+use crate::transport::Inbox;
+use crate::types::TraceContext;
+use crate::wire::FRAME_LEN_MAX;
+
+/// How many connections there may be.
+const CONNECTIONS_MAX: usize = 1024;
+/// How many of them may have asked nothing yet; the oldest of those makes room. Members have one idle connection each.
+const STRANGERS_MAX: usize = 256;
+/// How long a connection may say nothing at all.
+const GREETING_MAX: Duration = Duration::from_secs(2);
+/// How often a connection is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+/// How many requests of one connection may be under way: those of all groups share it.
+const STREAMS_MAX: u32 = 512;
+/// The largest list of headers, in bytes.
+const HEADERS_LEN_MAX: u32 = 8 * 1024;
+/// The pause after the system refused to accept: it is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// Accepts for as long as it is polled. Dropping it closes the listener and every connection.
+pub(super) async fn serve(listener: TcpListener, inbox: Inbox, peers: Arc<Peers>) {
+    let mut connections = Connections::default();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => connections.admit(stream, &inbox, &peers),
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
+            Some(_) = connections.tasks.join_next() => {}
+        }
+    }
+}
+
+#[derive(Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    /// The oldest first. Those that have asked are forgotten here.
+    strangers: VecDeque<Stranger>,
+}
+
+struct Stranger {
+    pulse: Arc<Pulse>,
+    has_asked: Arc<AtomicBool>,
+    task: AbortHandle,
+}
+
+impl Connections {
+    fn admit(&mut self, stream: TcpStream, inbox: &Inbox, peers: &Arc<Peers>) {
+        self.strangers.retain(|stranger| !stranger.has_asked.load(Ordering::Relaxed) && !stranger.task.is_finished());
+        if self.strangers.len() >= STRANGERS_MAX {
+            // Whoever has not even greeted goes before a member that has nothing to ask.
+            let silent = self.strangers.iter().position(|stranger| !stranger.pulse.is_heard());
+            if let Some(stranger) = self.strangers.remove(silent.unwrap_or(0)) {
+                stranger.task.abort();
+            }
+        }
+        if self.tasks.len() >= CONNECTIONS_MAX + STRANGERS_MAX {
+            return;
+        }
+        let (pulse, has_asked) = (Arc::new(Pulse::new()), Arc::new(AtomicBool::new(false)));
+        let door = Door { inbox: inbox.clone(), peers: peers.clone(), has_asked: has_asked.clone() };
+        let task = self.tasks.spawn(connection(stream, door, pulse.clone()));
+        self.strangers.push_back(Stranger { pulse, has_asked, task });
+    }
+}
+
+async fn connection(stream: TcpStream, door: Door, pulse: Arc<Pulse>) {
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let tasks = Nursery::new();
+    let service = ElectionServer::new(door).max_decoding_message_size(FRAME_LEN_MAX);
+    let stream = TokioIo::new(Watched { stream, pulse: pulse.clone() });
+    let serving = Builder::new(tasks.spawner())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADERS_LEN_MAX)
+        .serve_connection(stream, TowerToHyperService::new(service));
+    let mut serving = std::pin::pin!(serving);
+    let greeted = tokio::time::timeout(GREETING_MAX, &mut serving).await;
+    if greeted.is_err() && pulse.is_heard() {
+        let _ = serving.await;
+    }
+}
+
+/// Where requests come in.
+struct Door {
+    inbox: Inbox,
+    peers: Arc<Peers>,
+    has_asked: Arc<AtomicBool>,
+}
+
+impl Door {
+    async fn ask(&self, request: tonic::Request<Request>, kind: RequestKind) -> Result<tonic::Response<Reply>, Status> {
+        let context = trace_context(request.metadata());
+        let request = request.into_inner();
+        if request.body.kind() != kind {
+            return Err(Status::invalid_argument(format!("{} in a call of {kind}", request.body.kind())));
+        }
+        self.has_asked.store(true, Ordering::Relaxed);
+        if let Some(peer) = self.peers.get(&request.from.node) {
+            peer.hear();
+        }
+        let reply = self.inbox.handle(request, context, None).await;
+        reply.map(tonic::Response::new).map_err(status_of_handle)
+    }
+}
+
+#[tonic::async_trait]
+impl Election for Door {
+    async fn pre_vote(&self, request: tonic::Request<Request>) -> Result<tonic::Response<Reply>, Status> {
+        self.ask(request, RequestKind::PreVote).await
+    }
+    async fn request_vote(&self, request: tonic::Request<Request>) -> Result<tonic::Response<Reply>, Status> {
+        self.ask(request, RequestKind::RequestVote).await
+    }
+    async fn append_entries(&self, request: tonic::Request<Request>) -> Result<tonic::Response<Reply>, Status> {
+        self.ask(request, RequestKind::AppendEntries).await
+    }
+    async fn timeout_now(&self, request: tonic::Request<Request>) -> Result<tonic::Response<Reply>, Status> {
+        self.ask(request, RequestKind::TimeoutNow).await
+    }
+    async fn resign(&self, request: tonic::Request<Request>) -> Result<tonic::Response<Reply>, Status> {
+        self.ask(request, RequestKind::Resign).await
+    }
+}
+
+fn trace_context(metadata: &MetadataMap) -> TraceContext {
+    let text = metadata.get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    text.and_then(TraceContext::from_traceparent).unwrap_or(TraceContext::NONE)
+}
