@@ -46,6 +46,7 @@ pub use leadership::{CancelToken, Fence, Leadership};
 
 use crate::driver::{Command, Handle, NotLeading, ProclaimFailure};
 use crate::message::{Reply, Request};
+use crate::observer::recent::{ElectionSummary, Recent};
 use crate::record::PROCLAIMED_LEN_MAX;
 use crate::transport::HandleError;
 use crate::types::{GroupId, NodeId, TraceContext};
@@ -62,6 +63,7 @@ pub struct Elector {
 struct Shared {
     handle: Handle,
     group: GroupId,
+    recent: Recent,
     start_when: StartWhen,
 }
 
@@ -77,8 +79,8 @@ impl Elector {
         ElectorBuilder::new()
     }
 
-    fn new(handle: Handle, group: GroupId, start_when: StartWhen) -> Elector {
-        Elector { shared: Arc::new(Shared { handle, group, start_when }) }
+    fn new(handle: Handle, group: GroupId, recent: Recent, start_when: StartWhen) -> Elector {
+        Elector { shared: Arc::new(Shared { handle, group, recent, start_when }) }
     }
 
     /// The group that it votes in.
@@ -103,6 +105,12 @@ impl Elector {
     #[must_use]
     pub fn events(&self) -> Events {
         Events::from_weak(&self.shared.handle.events)
+    }
+
+    /// The last elections as this node saw them, the oldest first: who asked whom, who answered what, and why.
+    #[must_use]
+    pub fn explain(&self) -> Vec<ElectionSummary> {
+        self.shared.recent.elections(&self.shared.group)
     }
 
     /// Waits until this node leads, and returns its leadership: when nobody else can ([`StartWhen::Exclusive`]), unless

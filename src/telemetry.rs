@@ -2,7 +2,7 @@
 //!
 //! [`Spans`] is an [`Observer`](crate::observer::Observer) and a [`Propagator`](crate::observer::Propagator): hand one to
 //! a node, and each election it stands for, votes in or wins becomes a trace. It speaks the OpenTelemetry *API*
-//! only, so an application's own provider decides where spans go.
+//! only, so an application's own provider decides where spans go. With the feature `otlp`, `init` builds one.
 //!
 //! Nothing here has an effect on the protocol: without a provider, with a dead collector or with a hostile
 //! `traceparent` the election is the same.
@@ -11,7 +11,19 @@ mod keys;
 mod log;
 mod spans;
 
+#[cfg(feature = "otlp")]
+mod export;
+#[cfg(feature = "otlp")]
+mod init;
+#[cfg(feature = "otlp")]
+mod settings;
+
+#[cfg(feature = "otlp")]
+pub use init::{Guard, Init, InitError, init};
+
 pub use log::TARGET;
+#[cfg(feature = "otlp")]
+pub use settings::Resolved;
 pub use spans::{Spans, SpansBuilder};
 
 /// The release of the `opentelemetry` crate whose API and global this crate uses. Another release in the application has

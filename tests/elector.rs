@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use hustings::config::Timing;
@@ -11,8 +11,13 @@ use hustings::elector::{
     StartWhen, TransferError,
 };
 use hustings::event::{Event, EventKind, Role};
+use hustings::message::Verdict;
+use hustings::observer::Observer;
+use hustings::observer::recent::{Answered, ElectionSummary, Part, Question};
+use hustings::record::HardState;
+use hustings::storage::{Storage, StorageError};
 use hustings::transport::memory::MemoryNetwork;
-use hustings::types::NodeId;
+use hustings::types::{GroupId, NodeId};
 use tokio::sync::{mpsc, oneshot};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -228,8 +233,20 @@ async fn transfers_have_typed_outcomes() {
     let (leader, lead) = first_to_lead(&cluster.electors, &[0, 1, 2]).await;
     assert!(lead.fence() > fence);
     let to = if leader == other { follower } else { other };
-    let transfer = tokio::spawn(lead.transfer_to(Some(node(to))));
-    assert_eq!(patiently(lead.lost()).await, LossCause::Transferring);
+    // Exclusive takes one voter's promise; the successor may be the other one, whose first answer is still under way.
+    let transfer = until("the successor is in contact", async || {
+        let mut transfer = tokio::spawn(lead.transfer_to(Some(node(to))));
+        tokio::select! {
+            biased;
+            cause = lead.lost() => { assert_eq!(cause, LossCause::Transferring); Some(transfer) }
+            refused = &mut transfer => {
+                let refused = refused.expect("no panic");
+                assert!(matches!(refused, Err(TransferError::NoSuccessor | TransferError::CalledOff)), "{refused:?}");
+                None
+            }
+        }
+    })
+    .await;
     let fence = lead.fence();
     drop(lead);
     let done = patiently(transfer).await.expect("no panic").expect("it completes");
@@ -538,7 +555,156 @@ async fn what_is_missing_is_named() {
     let error = missing(Elector::builder().cluster("test").node("n0").members(["n0"]).transport(transport)).await;
     assert!(matches!(error, StartError::Missing { what: "storage", .. }), "{error}");
     let error = missing(Elector::builder().cluster("test").node("n0").members(["n0"]).volatile()).await;
-    assert!(matches!(error, StartError::Missing { what: "listen", .. }), "{error}");
+    let what_is_built_in = if cfg!(feature = "grpc") { "listen" } else { "transport" };
+    assert!(matches!(error, StartError::Missing { what, .. } if what == what_is_built_in), "{error}");
     let error = missing(Elector::builder().cluster("te st").node("n0").members(["n0"]).volatile()).await;
     assert_eq!(error.code(), "bad_name");
+}
+
+/// `explain` needs no collector: the candidate knows every voter's verdict, the voters what they answered.
+#[tokio::test]
+async fn an_election_is_explained_with_each_voters_verdict() {
+    let cluster = Cluster::start(3).await;
+    let leader = cluster.leader(&[0, 1, 2]).await;
+    let won = |election: &ElectionSummary| {
+        let campaign = election.campaign()?;
+        let votes = campaign.rounds.iter().find(|round| !round.pre_vote)?;
+        let granted =
+            |question: &&Question| matches!(&question.answer, Answered::Reply { verdict: Verdict::Granted, .. });
+        (votes.requests.len() == 2 && votes.requests.iter().filter(granted).count() >= 1).then_some(())
+    };
+    until("the leader can tell who granted", async || cluster.electors[leader].explain().iter().find_map(won)).await;
+    for follower in cluster.others(leader) {
+        let answered = |election: &ElectionSummary| match &election.part {
+            Part::Voter(asked) => asked.answers.iter().find(|given| given.verdict == Verdict::Granted).map(drop),
+            Part::Candidate(_) => None,
+        };
+        let elector = &cluster.electors[follower];
+        until("a voter can tell what it answered", async || elector.explain().iter().find_map(answered)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_journal_holds_every_event_when_shutdown_returns() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("n0.jsonl");
+    let cluster = Cluster::start_with(1, |_, builder| builder.journal(&file)).await;
+    patiently(cluster.electors[0].campaign()).await.expect("it leads");
+    patiently(cluster.electors[0].shutdown()).await;
+    let text = std::fs::read_to_string(&file).expect("a journal");
+    assert!(
+        text.contains("\"elected\"") && text.lines().last().is_some_and(|line| line.contains("\"stopped\"")),
+        "{text}"
+    );
+}
+
+/// Stands still when it is told to, as a process does that is stopped.
+#[derive(Clone, Default)]
+struct Brake {
+    pulled: Arc<(Mutex<bool>, Condvar)>,
+    standing: Arc<AtomicUsize>,
+}
+
+impl Brake {
+    fn set(&self, pulled: bool) {
+        *self.pulled.0.lock().expect("unpoisoned") = pulled;
+        self.pulled.1.notify_all();
+    }
+}
+
+impl Observer for Brake {
+    fn observe(&mut self, _: &Event) {
+        let mut pulled = self.pulled.0.lock().expect("unpoisoned");
+        while *pulled {
+            self.standing.store(1, Ordering::SeqCst);
+            pulled = self.pulled.1.wait(pulled).expect("unpoisoned");
+        }
+    }
+}
+
+/// SCENARIOS 22: a leader that stood still has lost its guard when it wakes, says why, and reads before it campaigns.
+#[tokio::test]
+async fn a_leader_that_stood_still_wakes_without_its_guard_and_disturbs_nobody() {
+    let brakes = [Brake::default(), Brake::default(), Brake::default()];
+    let paused = Arc::new(AtomicUsize::new(0));
+    let cluster = Cluster::start_with(3, |at, builder| {
+        let paused = paused.clone();
+        builder.observer(brakes[at].clone()).observer(move |event: &Event| {
+            if matches!(event.kind, EventKind::Paused { .. }) {
+                paused.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+    })
+    .await;
+    let (old, lead) = first_to_lead(&cluster.electors, &[0, 1, 2]).await;
+    brakes[old].set(true);
+    // Something to observe, so that it stands still now.
+    let elector = cluster.electors[old].clone();
+    let proclaimed = tokio::spawn(async move { elector.proclaim("late").await });
+    until("it stands still", async || (brakes[old].standing.load(Ordering::SeqCst) == 1).then_some(())).await;
+    let (new, successor) = first_to_lead(&cluster.electors, &cluster.others(old)).await;
+    assert!(!lead.is_valid(), "no driver had to say it");
+    brakes[old].set(false);
+    let mut watch = cluster.electors[old].watch();
+    patiently(watch.wait_for(|view| view.leader == Some(node(new)))).await.expect("it follows the new leader");
+    assert!(patiently(proclaimed).await.expect("no panic").is_err());
+    assert!(successor.is_valid(), "waking up disturbed the new leader");
+    assert_eq!(cluster.electors[old].view().term, successor.fence().term(), "it campaigned before it read");
+    assert!(paused.load(Ordering::SeqCst) > 0);
+}
+
+/// Work that blocks its thread cannot be dropped; its guard says no all the same.
+#[tokio::test]
+async fn work_that_blocks_its_thread_hears_no_from_its_guard() {
+    let cluster = Cluster::start(3).await;
+    let (leader, lead) = first_to_lead(&cluster.electors, &[0, 1, 2]).await;
+    let (told, heard) = oneshot::channel();
+    std::thread::spawn(move || {
+        let began = Instant::now();
+        while lead.is_valid() && began.elapsed() < PATIENCE {
+            std::thread::yield_now();
+        }
+        let _ = told.send(lead.is_valid());
+    });
+    cluster.network.isolate(&node(leader), &[node(0), node(1), node(2)]);
+    assert!(!patiently(heard).await.expect("the thread ends"));
+}
+
+/// A storage whose disk fails when it is told to.
+struct Failing(Arc<AtomicUsize>);
+
+impl Storage for Failing {
+    fn load(&mut self, _: &GroupId) -> Result<Option<HardState>, StorageError> {
+        Ok(None)
+    }
+
+    fn save(&mut self, _: &[(GroupId, HardState)]) -> Result<(), StorageError> {
+        match self.0.load(Ordering::SeqCst) {
+            0 => Ok(()),
+            1 => Err(StorageError::Other("the disk is full".into())),
+            _ => panic!("on purpose"),
+        }
+    }
+
+    fn is_volatile(&self) -> bool {
+        true
+    }
+}
+
+/// V9: a leader whose write fails resigns at once, and another takes over; so it does if the storage panics.
+#[tokio::test]
+async fn a_leader_whose_disk_fails_gives_way() {
+    for failure in [1, 2] {
+        let disks: [Arc<AtomicUsize>; 3] = Default::default();
+        let cluster = Cluster::start_with(3, |at, builder| builder.storage(Failing(disks[at].clone()))).await;
+        let (old, lead) = first_to_lead(&cluster.electors, &[0, 1, 2]).await;
+        disks[old].store(failure, Ordering::SeqCst);
+        let elector = cluster.electors[old].clone();
+        let proclaimed = tokio::spawn(async move { elector.proclaim("x").await });
+        patiently(lead.lost()).await;
+        drop(lead);
+        drop(patiently(proclaimed).await);
+        let (new, _) = first_to_lead(&cluster.electors, &cluster.others(old)).await;
+        assert_ne!(new, old);
+    }
 }

@@ -2,8 +2,12 @@
 #![cfg(feature = "grpc")]
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,8 +17,9 @@ use hustings::transport::contract::{self, Cluster, NODES};
 use hustings::transport::grpc::{GrpcConfig, GrpcTransport, Security};
 use hustings::transport::{Inbox, Incoming, Transport, TransportError};
 use hustings::types::{ClusterId, DiskId, Founding, GroupId, Incarnation, NodeId, Term, TraceContext};
-use hustings::wire::FRAME_LEN_MAX;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use hustings::wire::{FRAME_LEN_MAX, encode_request};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
@@ -33,11 +38,9 @@ struct Loopback(BTreeMap<NodeId, SocketAddr>);
 
 impl Loopback {
     fn new() -> Loopback {
-        let reserve = |node: &&str| {
-            let listener = StdListener::bind("127.0.0.1:0").expect("a free port");
-            (name(node), listener.local_addr().expect("its address"))
-        };
-        Loopback(NODES.iter().map(reserve).collect())
+        let listeners = NODES.map(|_| StdListener::bind("127.0.0.1:0").expect("a free port"));
+        let addresses = listeners.iter().map(|listener| listener.local_addr().expect("its address"));
+        Loopback(NODES.iter().map(|node| name(node)).zip(addresses).collect())
     }
 }
 
@@ -251,14 +254,69 @@ async fn what_the_peer_cannot_read_is_malformed_and_harms_nothing() {
 
 // ---- deaths -------------------------------------------------------------------------------------------------------
 
-/// A listener that accepts and says nothing, like a process that was stopped: no connection, no evidence.
+/// A listener that accepts and says nothing, like a process that was stopped, or closes, like a proxy without its
+/// target: no connection, and its end no evidence.
 #[tokio::test]
 async fn who_accepts_and_never_speaks_is_not_connected() {
-    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let a = Node::start("a", &[("b", silent.local_addr().expect("its address"))]).await;
-    let accepted = silent.accept().await.expect("a connects");
-    assert!(matches!(a.call("b", RequestBody::Resign).await, Err(CallError::Unreachable(_))));
-    drop(accepted);
+    for keeps in [true, false] {
+        let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let mut a = Node::start("a", &[("b", silent.local_addr().expect("its address"))]).await;
+        let mut kept = Vec::new();
+        for _ in 0..6 {
+            let accepted = tokio::time::timeout(PATIENCE, silent.accept()).await.expect("a tries again and again");
+            let (stream, _) = accepted.expect("a connects");
+            if keeps {
+                kept.push(stream);
+            }
+        }
+        assert!(matches!(a.call("b", RequestBody::Resign).await, Err(CallError::Unreachable(_))));
+        assert!(a.news.try_recv().is_err(), "it never stood");
+    }
+}
+
+/// Serves in a process of its own when a test below starts it; otherwise does nothing.
+#[tokio::test]
+async fn a_process_to_be_killed() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    let b = Node::start("b", &[]).await;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\n{LISTENING}{}", b.address()).expect("the parent reads");
+    drop(out);
+    std::future::pending::<()>().await;
+}
+
+const CHILD: &str = "HUSTINGS_TEST_CHILD";
+const LISTENING: &str = "listening on ";
+
+/// kill -9 of an idle peer: the end of the connection and the refused reconnect are reported without any call.
+#[tokio::test]
+async fn the_death_of_an_idle_process_is_reported_and_its_reconnect_refused() {
+    for _ in 0..5 {
+        let mut child = tokio::process::Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", "a_process_to_be_killed", "--nocapture"])
+            .env(CHILD, "1")
+            .stdout(std::process::Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the child starts");
+        let mut lines = tokio::io::BufReader::new(child.stdout.take().expect("its output")).lines();
+        let address = loop {
+            let line = lines.next_line().await.expect("its output").expect("its address");
+            if let Some((_, address)) = line.split_once(LISTENING) {
+                break address.parse().expect("an address");
+            }
+        };
+        let mut a = Node::start("a", &[("b", address)]).await;
+        a.hear(News::Connected(name("b"))).await;
+        child.start_kill().expect("it can be killed");
+        let next = tokio::time::timeout(PATIENCE, a.news.recv()).await.expect("the end is noticed");
+        assert_eq!(next, Some(News::Closed(name("b"))));
+        let next = tokio::time::timeout(PATIENCE, a.news.recv()).await.expect("the reconnect is reported");
+        assert_eq!(next, Some(News::Lost(name("b"), true)));
+        assert_eq!(a.call("b", RequestBody::Resign).await, Err(CallError::Refused));
+    }
 }
 
 /// A proxy reaps an idle connection to a healthy peer: the reconnect works, and nothing is lost.
@@ -356,9 +414,9 @@ async fn strangers_at_the_port_harm_nobody() {
         let _ = stranger.write_all(said).await;
         strangers.push(stranger);
     }
-    for _ in 0..1500 {
+    for _ in 0..450 {
         strangers.push(TcpStream::connect(b.address()).await.expect("b listens"));
-        if strangers.len() % 100 == 0 {
+        if strangers.len() % 50 == 0 {
             a.call("b", RequestBody::Resign).await.expect("the members talk on");
         }
     }
@@ -369,4 +427,61 @@ async fn strangers_at_the_port_harm_nobody() {
     let closed = tokio::time::timeout(PATIENCE, oldest.read_to_end(&mut Vec::new())).await;
     assert!(closed.is_ok(), "who says nothing is shown the door");
     assert!(a.news.try_recv().is_err(), "the member's connection was never touched");
+}
+
+/// A request body of one piece.
+struct Piece(Option<Bytes>);
+
+impl hyper::body::Body for Piece {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|bytes| Ok(hyper::body::Frame::data(bytes))))
+    }
+}
+
+/// Says `message`, with `len` as its claimed length, to a method; returns the number of the status.
+async fn grpc_status(address: SocketAddr, method: &str, len: usize, message: &[u8]) -> Option<String> {
+    let stream = TokioIo::new(TcpStream::connect(address).await.expect("it listens"));
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let len = u32::try_from(len).expect("32 bits").to_be_bytes();
+    let request = hyper::Request::post(format!("http://{address}/hustings.v1.Election/{method}"))
+        .header("content-type", "application/grpc")
+        .body(Piece(Some([&[0], &len[..], message].concat().into())))
+        .expect("a request");
+    let response =
+        tokio::time::timeout(PATIENCE, sender.send_request(request)).await.expect("in time").expect("a response");
+    response.headers().get("grpc-status").and_then(|status| status.to_str().ok()).map(str::to_owned)
+}
+
+/// What a client of another make, or of another version, may say: each gets its status, and none reaches the node.
+#[tokio::test]
+async fn what_is_no_request_gets_a_status() {
+    let mut b = Node::start("b", &[]).await;
+    let mut good = Vec::new();
+    encode_request(&request(&name("a"), "b", RequestBody::Resign), &mut good);
+    let unknown = [&good[..good.len() - 2], &[0x82, 0x01, 0]].concat(); // a body of tomorrow
+    let huge = usize::try_from(u32::MAX).expect("64 bits");
+    let cases: [(&str, &str, usize, &[u8]); 6] = [
+        ("3", "Resign", 5, b"\xff\xff\xff\xff\xff"),
+        ("3", "Resign", 0, b""),
+        ("3", "PreVote", good.len(), &good),
+        ("11", "Resign", huge, &good),
+        ("12", "Resign", unknown.len(), &unknown),
+        ("12", "Depose", good.len(), &good),
+    ];
+    for (status, method, len, message) in cases {
+        let found = grpc_status(b.address(), method, len, message).await;
+        assert_eq!(found.as_deref(), Some(status), "{method} {len} {message:?}");
+    }
+    assert!(b.news.try_recv().is_err(), "none of them reached the node");
+    // And what is right passes: a status in the trailers, not in the headers.
+    assert_eq!(grpc_status(b.address(), "Resign", good.len(), &good).await, None);
+    b.hear(News::Request(Box::new(request(&name("a"), "b", RequestBody::Resign)))).await;
 }

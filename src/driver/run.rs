@@ -121,15 +121,16 @@ impl Driver {
                 Some(parcel) = self.doors.letters.recv() => Woken::Parcel(parcel),
                 () = self.timer.until(next) => Woken::Deadline,
             };
-            if self.note_pause() {
-                self.take(woken);
+            let mut paused = self.note_pause();
+            self.take(woken);
+            if !paused && self.drain(BURST_MAX) {
+                // The tasks that carry the messages out get their turn in a flood, too.
+                tokio::task::yield_now().await;
+            }
+            // An observer, too, can stand still.
+            paused = paused || self.note_pause();
+            if paused {
                 self.catch_up().await;
-            } else {
-                self.take(woken);
-                if self.drain(BURST_MAX) {
-                    // The tasks that carry the messages out get their turn in a flood, too.
-                    tokio::task::yield_now().await;
-                }
             }
             self.serve_deadlines();
         }

@@ -9,6 +9,8 @@ use super::Elector;
 use super::error::StartError;
 use crate::config::{Config, Timing};
 use crate::driver::{self, Setup, StartFailure, StartWhen};
+use crate::observer::journal::Journal;
+use crate::observer::recent::{self, Recent};
 use crate::observer::{NoPropagator, Observer, Propagator};
 use crate::storage::Storage;
 use crate::storage::file::FileStorage;
@@ -36,6 +38,8 @@ pub struct ElectorBuilder {
     store: Option<Store>,
     transport: Option<Arc<dyn AnyTransport>>,
     observers: Vec<Box<dyn Observer>>,
+    journal: Option<PathBuf>,
+    explained: usize,
     propagator: Option<Box<dyn Propagator>>,
     drain_limit: Duration,
     start_when: StartWhen,
@@ -76,6 +80,8 @@ impl ElectorBuilder {
             store: None,
             transport: None,
             observers: Vec::new(),
+            journal: None,
+            explained: recent::CAPACITY,
             propagator: None,
             drain_limit: DRAIN_LIMIT,
             start_when: StartWhen::default(),
@@ -180,6 +186,18 @@ impl ElectorBuilder {
         self
     }
 
+    /// Writes every event to this file as a line of JSON, behind what it holds already. What `hustings check` reads.
+    pub fn journal(mut self, file: impl Into<PathBuf>) -> Self {
+        self.journal = Some(file.into());
+        self
+    }
+
+    /// How many elections [`Elector::explain`] remembers. Default 16.
+    pub fn explained(mut self, elections: usize) -> Self {
+        self.explained = elections;
+        self
+    }
+
     /// Observes, and gives outgoing messages their trace context: `telemetry::Spans`, or one of one's own. The last one
     /// given is the propagator.
     pub fn telemetry(mut self, both: impl Observer + Propagator + Clone) -> Self {
@@ -222,6 +240,11 @@ impl ElectorBuilder {
             Some(transport) => transport,
             None => self.default_transport(&config)?,
         };
+        if let Some(file) = &self.journal {
+            self.observers.insert(0, Box::new(Journal::create(file)?));
+        }
+        let recent = Recent::new(self.explained);
+        self.observers.insert(0, Box::new(recent.clone()));
         let group = config.group.clone();
         let start_when = self.start_when;
         let setup = Setup {
@@ -240,7 +263,7 @@ impl ElectorBuilder {
             StartFailure::Panicked => StartError::Driver("it ended before it had started".into()),
         })?;
         let handle = handles.into_iter().next().ok_or_else(|| StartError::Driver("it has no group".into()))?;
-        Ok(Elector::new(handle, group, start_when))
+        Ok(Elector::new(handle, group, recent, start_when))
     }
 
     fn config(&self) -> Result<Config, StartError> {

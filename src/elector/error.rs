@@ -2,6 +2,7 @@
 
 use crate::config::ConfigError;
 use crate::driver::LossCause;
+use crate::observer::journal::JournalError;
 use crate::storage::StorageError;
 use crate::transport::TransportError;
 use crate::types::{NameError, NodeId};
@@ -38,9 +39,9 @@ pub enum StartError {
     /// Listening failed. The incarnation was raised.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// A file for observers cannot be written. Nothing was started.
-    #[error("cannot write the journal: {0}")]
-    Journal(std::io::Error),
+    /// The journal cannot be written. Nothing was started.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The driver's thread or its runtime could not be made.
     #[error("the driver could not be started: {0}")]
     Driver(String),
@@ -56,7 +57,7 @@ impl StartError {
             StartError::Config(error) => error.code(),
             StartError::Storage(error) => error.code(),
             StartError::Transport(_) => "transport",
-            StartError::Journal(_) => "journal",
+            StartError::Journal(error) => error.code(),
             StartError::Driver(_) => "driver",
         }
     }

@@ -43,6 +43,13 @@ impl fmt::Display for Line<'_> {
     }
 }
 
+impl Event {
+    /// What happened in words, without the columns for the time and the node.
+    pub fn text(&self) -> impl fmt::Display + '_ {
+        Text { kind: &self.kind, event: Some(self) }
+    }
+}
+
 /// The line with the node's own clock, the node unpadded.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

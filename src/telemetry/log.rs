@@ -25,7 +25,7 @@ macro_rules! lines {
                 trace_id = $context.is_valid().then(|| tracing::field::display(TraceId($context))),
                 span_id = $context.is_valid().then(|| tracing::field::display(SpanId($context))),
                 "{}",
-                Words($event)
+                $event.text()
             ),)*
         }
     };
@@ -87,15 +87,6 @@ pub(super) fn provider_missing() {
         "no OpenTelemetry tracer provider is installed, so that this election leaves no trace: install one for \
          opentelemetry {OPENTELEMETRY_VERSION} (another version has another global), or give Spans one"
     );
-}
-
-/// The event in words.
-struct Words<'a>(&'a Event);
-
-impl fmt::Display for Words<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0.kind)
-    }
 }
 
 struct TraceId(TraceContext);

@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use opentelemetry::global::ObjectSafeTracerProvider;
 use opentelemetry::trace::{Span, Tracer, TracerProvider};
 
 use crate::clock::Anchor;
@@ -23,6 +22,8 @@ mod tree;
 mod voter;
 
 use group::Group;
+#[cfg(feature = "otlp")]
+pub(super) use tree::Provider;
 use tree::{Clocks, Source, Tree};
 
 /// Turns the events of one node into spans and log lines, and gives its requests their trace context.
@@ -53,7 +54,7 @@ pub struct Spans {
 /// Makes [`Spans`].
 #[must_use]
 pub struct SpansBuilder {
-    provider: Option<Arc<dyn ObjectSafeTracerProvider + Send + Sync>>,
+    source: Source,
     clocks: Clocks,
     addresses: BTreeMap<String, Address>,
     rpc_system: String,
@@ -112,7 +113,7 @@ impl Spans {
     /// With something else.
     pub fn builder() -> SpansBuilder {
         SpansBuilder {
-            provider: None,
+            source: Source::Global,
             clocks: Arc::new(Anchor::now),
             addresses: BTreeMap::new(),
             rpc_system: "hustings".to_owned(),
@@ -148,7 +149,8 @@ impl Spans {
     }
 
     fn miss_provider(&self) {
-        if !self.shared.provider_missed.swap(true, Ordering::Relaxed) {
+        let expected = matches!(self.shared.source, Source::Global | Source::Given(_));
+        if expected && !self.shared.provider_missed.swap(true, Ordering::Relaxed) {
             log::provider_missing();
         }
     }
@@ -193,7 +195,17 @@ impl SpansBuilder {
         T: Tracer<Span = S> + Send + Sync + 'static,
         S: Span + Send + Sync + 'static,
     {
-        self.provider = Some(Arc::new(provider));
+        self.source = Source::Given(Arc::new(provider));
+        self
+    }
+
+    /// A provider for each start of a node.
+    #[cfg(feature = "otlp")]
+    pub(super) fn providers(
+        mut self,
+        provider: impl Fn(&crate::message::Identity) -> Option<Provider> + Send + Sync + 'static,
+    ) -> Self {
+        self.source = Source::ByIdentity(Arc::new(provider));
         self
     }
 
@@ -222,7 +234,7 @@ impl SpansBuilder {
         let setup = Setup { addresses: self.addresses, rpc_system: self.rpc_system };
         Spans {
             shared: Arc::new(Shared {
-                source: Source::new(self.provider),
+                source: self.source,
                 setup: Arc::new(setup),
                 clocks: ClocksDebug(self.clocks),
                 groups: Mutex::default(),

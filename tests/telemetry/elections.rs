@@ -61,7 +61,7 @@ fn establish(a: &mut Player, b: &mut Player) {
     let (id, parent) = (RecordId { term: Term(5), index: 10 }, RecordId { term: Term(4), index: 9 });
     a.tell(201_550, EventKind::RecordAppended { id, parent, cause: RecordCause::NoOp });
     a.tell(201_550, EventKind::PersistStarted { write: WriteId(2), causes: vec![PersistCause::OwnRecord] });
-    let (to_b, _to_c) = (a.ask(201_560, "b", APPEND, 5), a.ask(201_560, "c", APPEND, 5));
+    let (to_b, to_c) = (a.ask(201_560, "b", APPEND, 5), a.ask(201_560, "c", APPEND, 5));
     let call = b.receive(201_700, a, to_b, APPEND, 5);
     b.leader = Some(node("a"));
     let election = a.spans.election(&main_group());
@@ -78,6 +78,7 @@ fn establish(a: &mut Player, b: &mut Player) {
     let leaderless = Some(us(155_850));
     a.tell(202_650, EventKind::Established { time_to_election, time_to_leadership, leaderless });
     a.tell(202_650, EventKind::ElectionEnded { outcome: Outcome::Won, rounds: 2, retry_in: None });
+    a.hear(203_000, "c", to_c, APPEND, Verdict::Granted);
 }
 
 fn three(exported: &Exported) -> (Player, Player, Player) {
@@ -261,6 +262,8 @@ fn a_call_that_failed_is_an_error_with_a_type() {
     a.tell(350_000, EventKind::CallFailed { id: other, to: node("c"), kind: PRE, error: CallError::Timeout });
     let outcome = Outcome::QuorumUnreachable;
     a.tell(350_000, EventKind::ElectionEnded { outcome, rounds: 1, retry_in: Some(us(90_000)) });
+    a.become_role(350_000, Role::Follower);
+    drop(a);
     exported.assert_sound();
     let requests = exported.named("raft.pre_vote.request");
     let failed = to(&requests, "b");
@@ -270,6 +273,7 @@ fn a_call_that_failed_is_an_error_with_a_type() {
     assert_eq!(to(&requests, "c").status, Status::Unset, "its round was over when the call was");
     let root = exported.one("raft.election");
     assert_eq!(root.status, Status::Unset);
+    assert_eq!(events(&root).last().map(String::as_str), Some("raft.role.changed"), "its own instant belongs to it");
     assert_eq!(text(&root, "raft.election.outcome"), "quorum_unreachable");
     assert_eq!(seconds(&root, "raft.election.retry_in"), 0.09);
 }
@@ -300,6 +304,7 @@ fn a_lost_election_is_no_error_and_the_next_links_to_it() {
     a.end_round(300_100, true, 1, (1, 0), &["b", "c"]);
     a.start_round(300_100, true, 2, 6);
     a.tell(300_200, EventKind::ElectionEnded { outcome: Outcome::Superseded, rounds: 2, retry_in: None });
+    drop(a);
     exported.assert_sound();
 
     let denials = exported.named("raft.vote.deny");
@@ -373,7 +378,7 @@ fn an_ordered_election_links_to_the_order() {
     let leaderless_since = Time::ZERO + us(20);
     a.tell(90, EventKind::LeaderChanged { leader: node("b"), election, leaderless_since });
     b.tell(100, EventKind::ElectionEnded { outcome: Outcome::Won, rounds: 1, retry_in: None });
-    a.tell(200, EventKind::WorkStarted);
+    drop((a, b));
     exported.assert_sound();
 
     let transfer = exported.one("raft.transfer");

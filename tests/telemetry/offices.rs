@@ -97,6 +97,7 @@ fn what_led_to_a_campaign_is_linked_from_it() {
     a.stand(500, 1);
     a.start_round(500, true, 1, 5);
     a.tell(600, EventKind::ElectionEnded { outcome: Outcome::Cancelled, rounds: 1, retry_in: None });
+    drop(a);
     exported.assert_sound();
     let lost = exported.one("raft.transition");
     assert_eq!(events(&lost), ["raft.leader.lost"]);

@@ -94,8 +94,11 @@ fn a_candidate_that_asks_again_ends_what_it_asked_before() {
     a.start_round(100, false, 2, 6);
     let second = a.ask(100, "b", VOTE, 6);
     let call = b.receive(110, &a, second, VOTE, 6);
+    b.tell(110, EventKind::PersistStarted { write: WriteId(1), causes: vec![PersistCause::Vote { call }] });
+    b.tell(119, EventKind::PersistEnded { write: WriteId(1) });
     b.answer(120, call, second, "a", VOTE, Verdict::Granted);
     a.tell(130, EventKind::ElectionEnded { outcome: Outcome::Lost, rounds: 2, retry_in: None });
+    drop((a, b));
     exported.assert_sound();
     let dropped = &exported.named("raft.vote").into_iter().find(|s| text(s, "raft.node.id") == "b").unwrap();
     assert_eq!(micros(dropped.end_time), 110);
@@ -145,6 +148,7 @@ fn a_span_holds_sixty_events_and_counts_the_rest() {
         a.tell(n, EventKind::EvidenceFound { leader: node("z"), refused: true });
     }
     a.tell(300, EventKind::ElectionEnded { outcome: Outcome::Cancelled, rounds: 0, retry_in: None });
+    drop(a);
     exported.assert_sound();
     let root = exported.one("raft.election");
     assert_eq!(root.events.len(), 60);
@@ -156,7 +160,9 @@ fn memory_is_bounded_and_what_is_given_up_says_so() {
     let exported = Exported::default();
     let (a, mut b) = (Player::new("a", &exported), Player::new("b", &exported));
     let context = TraceContext { trace_id: 1, span_id: 2, flags: 1 };
-    let ask = |b: &mut Player, at, n| {
+    // The newest first: a call takes the place of an older one of the same node.
+    let ask = |b: &mut Player, at, n: u64| {
+        let n = 10_000 - n;
         b.receive_with(at, &a, hustings::message::RequestId(n), RequestKind::AppendEntries, 5, context);
     };
     for n in 0..1500 {

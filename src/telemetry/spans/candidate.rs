@@ -1,5 +1,6 @@
 //! The election of a node that stands: `raft.election`, its rounds, its requests, and `raft.establish`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -25,7 +26,20 @@ pub(super) struct Election {
     /// link for an orphan, and calls the trace incomplete.
     links: Vec<(&'static str, TraceContext)>,
     votes: Option<(usize, usize, usize)>,
+    /// It is over, and waits through its instant for what follows from it: a role that changes back, exclusiveness.
+    ended: Option<Time>,
 }
+
+/// Records sent to members that lag behind, outside any operation. A member that is down is asked many times a second:
+/// after a failure one request a minute is traced, until one succeeds.
+#[derive(Debug, Default)]
+pub(super) struct StrayAppends {
+    failing: BTreeMap<NodeId, Time>,
+    open: BTreeMap<NodeId, Key>,
+}
+
+/// How often a request to a member that does not answer is traced.
+const FAILING_TRACED: Duration = Duration::from_secs(60);
 
 /// The wait that ended in the decision to campaign.
 #[derive(Debug)]
@@ -60,6 +74,7 @@ impl Group {
         if let Some(before) = self.election.take() {
             self.tree.end(before.root, event.at);
         }
+        self.focus = None;
         let links = self.reasons_to_stand(event.at, *attempt, *call);
         let mut plan = self.plan(event, span::ELECTION, SpanKind::Internal);
         plan.attributes.extend([
@@ -76,7 +91,8 @@ impl Group {
         }
         let root = self.tree.root(plan);
         self.newest = self.tree.context(root);
-        self.election = Some(Election { root, round: None, establish: None, term: event.term, links, votes: None });
+        self.election =
+            Some(Election { root, round: None, establish: None, term: event.term, links, votes: None, ended: None });
         if let Some(waited) = waited.filter(|_| matches!(trigger, Trigger::ElectionTimeout | Trigger::Startup)) {
             let mut attributes = vec![keys::count(keys::SEQUENCE, event.sequence)];
             attributes.extend(timeout(&waited));
@@ -147,6 +163,14 @@ impl Group {
         kind: RequestKind,
         term: Term,
     ) -> Option<TraceContext> {
+        let stray = kind == RequestKind::AppendEntries && self.append_parent().is_none();
+        if stray && !self.stray.is_traced(to, event.at) {
+            return None;
+        }
+        if kind == RequestKind::TimeoutNow && self.transfer.is_none() {
+            // A leader that shuts down hands over without having been asked to.
+            self.transfer_started(event, to);
+        }
         let plan = self.client(event, to, kind, term);
         let above = match kind {
             RequestKind::PreVote | RequestKind::RequestVote => self.election.as_ref().and_then(|e| e.round),
@@ -156,8 +180,11 @@ impl Group {
         };
         let key = match above {
             Some(above) => self.tree.child(above, plan),
-            None => self.tree.root(self.elected_by(plan, kind)),
+            None => self.tree.root(Plan { links: self.elected_by().into_iter().collect(), ..plan }),
         };
+        if stray && let Some(before) = self.stray.open.insert(to.clone(), key) {
+            self.tree.cut(before, event.at);
+        }
         self.requests.insert(id, Asked { key, context: self.tree.context(key) });
         Some(self.tree.logged(key))
     }
@@ -168,14 +195,6 @@ impl Group {
         let transfer = self.transfer.as_ref().map(|transfer| transfer.key);
         let record = self.replication.map(|(_, key)| key);
         [establish, transfer, record].into_iter().flatten().find(|key| self.tree.is_open(*key))
-    }
-
-    fn elected_by(&self, mut plan: Plan, kind: RequestKind) -> Plan {
-        let office = self.office.as_ref().map_or(TraceContext::NONE, |office| office.election);
-        if kind == RequestKind::AppendEntries && office.is_valid() {
-            plan.links.push((link::ELECTED_BY, office));
-        }
-        plan
     }
 
     fn client(&self, event: &Event, to: &NodeId, kind: RequestKind, term: Term) -> Plan {
@@ -203,6 +222,9 @@ impl Group {
         else {
             return None;
         };
+        if *kind == RequestKind::AppendEntries {
+            self.stray.failing.remove(from);
+        }
         let asked = self.requests.remove(id)?;
         let logged = self.tree.logged(asked.key);
         let (granted, reason) = keys::verdict_keys(*kind);
@@ -242,9 +264,13 @@ impl Group {
         &mut self,
         event: &Event,
         id: RequestId,
+        to: &NodeId,
         kind: RequestKind,
         error: &CallError,
     ) -> Option<TraceContext> {
+        if kind == RequestKind::AppendEntries {
+            self.stray.failing.entry(to.clone()).or_insert(event.at);
+        }
         let asked = self.requests.remove(&id)?;
         let logged = self.tree.logged(asked.key);
         self.tree.fail(asked.key, error.code(), error.to_string());
@@ -295,8 +321,9 @@ impl Group {
         let EventKind::Established { time_to_election, time_to_leadership, leaderless } = &event.kind else {
             return None;
         };
-        if let Some(gap) = leaderless {
-            self.leaderless(event, &event.who.node, event.at.before(*gap));
+        let began = leaderless.map(|gap| event.at.before(gap)).or(self.started);
+        if let Some(began) = began {
+            self.leaderless(event, &event.who.node, began);
         }
         self.detect = None;
         let Some(election) = &mut self.election else { return Some(self.note(event)) };
@@ -314,7 +341,10 @@ impl Group {
 
     pub(super) fn election_ended(&mut self, event: &Event) -> Option<TraceContext> {
         let EventKind::ElectionEnded { outcome, rounds, retry_in } = &event.kind else { return None };
-        let Some(election) = self.election.take() else { return Some(self.note(event)) };
+        let Some(election) = self.election.as_mut().filter(|election| election.ended.is_none()) else {
+            return Some(self.note(event));
+        };
+        election.ended = Some(event.at);
         let logged = self.tree.logged(election.root);
         let mut attributes = vec![
             keys::term(election.term),
@@ -327,8 +357,29 @@ impl Group {
         for attribute in attributes {
             self.tree.set(election.root, attribute);
         }
-        self.tree.end(election.root, event.at);
+        self.tree.end_children(election.root, event.at);
         Some(logged)
+    }
+
+    /// Ends an election whose last instant is over.
+    pub(super) fn settle_election(&mut self, now: Time) {
+        let over = |election: &mut Election| election.ended.is_some_and(|ended| ended != now);
+        if let Some(Election { root, ended: Some(ended), .. }) = self.election.take_if(over) {
+            self.tree.end(root, ended);
+        }
+    }
+}
+
+impl StrayAppends {
+    fn is_traced(&mut self, to: &NodeId, now: Time) -> bool {
+        match self.failing.get_mut(to) {
+            Some(last) if now.since(*last) < FAILING_TRACED => false,
+            Some(last) => {
+                *last = now;
+                true
+            }
+            None => true,
+        }
     }
 }
 

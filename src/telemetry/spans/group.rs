@@ -7,7 +7,7 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
 
-use super::candidate::{Detect, Election};
+use super::candidate::{Detect, Election, StrayAppends};
 use super::leader::{Office, Resigning, Transfer};
 use super::tree::{Key, Plan, Tree};
 use super::voter::Call;
@@ -15,7 +15,7 @@ use super::{Setup, notes};
 use crate::event::{CallId, Event, EventKind, WriteId};
 use crate::message::{Identity, RequestId, RequestKind};
 use crate::record::RecordId;
-use crate::telemetry::keys::{self, span};
+use crate::telemetry::keys::{self, link, span};
 use crate::types::{Term, Time, TraceContext};
 
 /// How often what is stale is looked for.
@@ -46,6 +46,9 @@ pub(super) struct Group {
     pub(super) resigning: Option<Resigning>,
     /// A record that a leader sends round, other than its no-op.
     pub(super) replication: Option<(RecordId, Key)>,
+    pub(super) stray: StrayAppends,
+    /// When the node started, while no leader has been known since.
+    pub(super) started: Option<Time>,
     pub(super) requests: BTreeMap<RequestId, Asked>,
     pub(super) calls: BTreeMap<CallId, Call>,
     /// The call that was answered last: an election that it ordered still links to it.
@@ -72,6 +75,8 @@ impl Group {
             transfer: None,
             resigning: None,
             replication: None,
+            stray: StrayAppends::default(),
+            started: None,
             requests: BTreeMap::new(),
             calls: BTreeMap::new(),
             answered: None,
@@ -100,7 +105,7 @@ impl Group {
                 self.request_sent(event, *id, to, *kind, *asked_term)
             }
             EventKind::ReplyReceived { .. } => self.reply_received(event),
-            EventKind::CallFailed { id, kind, error, .. } => self.call_failed(event, *id, *kind, error),
+            EventKind::CallFailed { id, to, kind, error } => self.call_failed(event, *id, to, *kind, error),
             EventKind::QuorumReached { .. } => self.quorum_reached(event),
             EventKind::RoundEnded { .. } => self.round_ended(event),
             EventKind::Elected { .. } => self.elected(event),
@@ -118,6 +123,10 @@ impl Group {
             EventKind::Resigned { .. } => self.resigned(event),
             EventKind::RecordAppended { id, cause, .. } => self.record_appended(event, *id, *cause),
             EventKind::Committed { id } => self.committed(event, *id),
+            EventKind::Started { .. } => {
+                self.started = Some(event.at);
+                Some(self.note(event))
+            }
             EventKind::Stopped { .. } => return self.stopped(event),
             _ => Some(self.note(event)),
         };
@@ -153,6 +162,7 @@ impl Group {
         }
         let mut plan = self.plan(event, span::TRANSITION, SpanKind::Internal);
         plan.attributes.extend([keys::term(event.term), keys::code("raft.role", event.role.code())]);
+        plan.links.extend(self.elected_by());
         let key = self.tree.root(plan);
         self.transition = Some((event.at, key));
         key
@@ -187,6 +197,12 @@ impl Group {
         KeyValue::new("raft.election.id", format!("{}/{}/{}", event.who.cluster, event.who.group, term.0))
     }
 
+    /// The election that put this node into office.
+    pub(super) fn elected_by(&self) -> Option<(&'static str, TraceContext)> {
+        let election = self.office.as_ref().map(|office| office.election).filter(TraceContext::is_valid)?;
+        Some((link::ELECTED_BY, election))
+    }
+
     /// What a node that ended its child early says of it.
     pub(super) fn unanswered(kind: RequestKind) -> KeyValue {
         keys::code(keys::verdict_keys(kind).1, "unanswered")
@@ -197,16 +213,25 @@ impl Group {
         if self.who.as_ref().is_none_or(|who| who.incarnation != event.who.incarnation || who.node != event.who.node) {
             self.forget();
         }
-        self.who = Some(Arc::clone(&event.who));
-        if let Some((at, key)) = self.transition.filter(|(at, _)| *at != event.at) {
-            self.tree.end(key, at);
-            self.transition = None;
+        if self.who.is_none() {
+            self.tree.belong_to(&event.who);
         }
-        self.settle_transfer(event.at);
-        self.settle_resignation(event.at);
+        self.who = Some(Arc::clone(&event.who));
+        self.settle_instant(event.at);
         if event.at.since(self.swept) >= SWEEP || self.requests.len() > REQUESTS_MAX {
             self.swept = event.at;
             self.sweep(event.at);
+        }
+    }
+
+    /// Ends what lasted for the instant before.
+    fn settle_instant(&mut self, now: Time) {
+        self.settle_calls(now);
+        self.settle_election(now);
+        self.settle_transfer(now);
+        self.settle_resignation(now);
+        if let Some((at, key)) = self.transition.take_if(|(at, _)| *at != now) {
+            self.tree.end(key, at);
         }
     }
 
@@ -232,12 +257,13 @@ impl Group {
 
     /// The node is gone, nobody knows when.
     pub(super) fn abandon(&mut self) {
+        self.settle_instant(Time::NEVER);
         self.tree.abandon_all();
     }
 
     /// Another start of the node knows nothing of what this one was at.
     fn forget(&mut self) {
-        self.tree.abandon_all();
+        self.abandon();
         *self = Group::new(self.tree.renewed(), Arc::clone(&self.setup));
     }
 }

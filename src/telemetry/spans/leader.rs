@@ -16,6 +16,9 @@ use crate::types::{NodeId, Term, Time, TraceContext};
 /// How far back a span may begin: a viewer's search misses what began long ago. The true figures are attributes.
 const BACK_DATED_MAX: Duration = Duration::from_secs(3600);
 
+/// How long the answers to `Resign` are waited for: a follower is not told of calls that failed.
+const RESIGN_PATIENCE: Duration = Duration::from_secs(1);
+
 /// This node's term of office.
 #[derive(Debug)]
 pub(super) struct Office {
@@ -58,6 +61,7 @@ impl Group {
 
     /// The time without a leader, told when it is over; with the wait that ended it, on a node that campaigned.
     pub(super) fn leaderless(&mut self, event: &Event, leader: &NodeId, since: Time) {
+        self.started = None;
         let detect = self.detect.take();
         let mut plan = self.plan(event, span::LEADERLESS, SpanKind::Internal);
         plan.at = since.max(event.at.before(BACK_DATED_MAX)).min(event.at);
@@ -175,9 +179,10 @@ impl Group {
         }
     }
 
-    /// Ends a resignation that nobody was told of.
+    /// Ends a resignation that nobody was told of, or whose answers do not come.
     pub(super) fn settle_resignation(&mut self, now: Time) {
-        let over = |resigning: &mut Resigning| resigning.waiting == 0 && resigning.since != now;
+        let told = |resigning: &Resigning| resigning.waiting == 0 && resigning.since != now;
+        let over = |resigning: &mut Resigning| told(resigning) || now.since(resigning.since) > RESIGN_PATIENCE;
         if let Some(Resigning { key, since, .. }) = self.resigning.take_if(over) {
             self.tree.end(key, since);
         }

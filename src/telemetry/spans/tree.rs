@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::global::{BoxedSpan, BoxedTracer, ObjectSafeTracerProvider};
+use opentelemetry::trace::noop::NoopTracer;
 use opentelemetry::trace::{
     Link, Span, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState, Tracer,
 };
 use opentelemetry::{Context, InstrumentationScope, KeyValue, global};
 
 use crate::clock::Anchor;
+use crate::message::Identity;
 use crate::telemetry::{SCHEMA_URL, SCOPE, keys};
 use crate::types::{Time, TraceContext};
 
@@ -24,34 +26,49 @@ const STALE: Duration = Duration::from_secs(600);
 /// How many traces keep their anchor, so that all spans of one trace are placed by one reading of the clocks.
 const ANCHORS_MAX: usize = 16;
 
+/// A tracer provider of whatever make.
+pub(in crate::telemetry) type Provider = Arc<dyn ObjectSafeTracerProvider + Send + Sync>;
+
+/// Finds the provider of a start of a node; `None` exports nothing.
+pub(super) type Finder = Arc<dyn Fn(&Identity) -> Option<Provider> + Send + Sync>;
+
 /// Where tracers come from.
 #[derive(Clone)]
-pub(super) struct Source {
-    provider: Option<Arc<dyn ObjectSafeTracerProvider + Send + Sync>>,
+pub(super) enum Source {
+    /// The global provider.
+    Global,
+    /// One that was given.
+    Given(Provider),
+    /// One for each start of a node, so that its resource can name it.
+    #[cfg_attr(not(feature = "otlp"), allow(dead_code))]
+    ByIdentity(Finder),
+    /// None.
+    Nowhere,
 }
 
 impl Source {
-    /// This provider, or the global one.
-    pub(super) fn new(provider: Option<Arc<dyn ObjectSafeTracerProvider + Send + Sync>>) -> Self {
-        Source { provider }
-    }
-
     /// A tracer, taken anew: one that was taken before the SDK was installed stays dead for ever.
     fn tracer(&self) -> Arc<BoxedTracer> {
         let scope = InstrumentationScope::builder(SCOPE)
             .with_version(env!("CARGO_PKG_VERSION"))
             .with_schema_url(SCHEMA_URL)
             .build();
-        Arc::new(match &self.provider {
-            Some(provider) => BoxedTracer::new(provider.boxed_tracer(scope)),
-            None => global::tracer_with_scope(scope),
+        Arc::new(match self {
+            Source::Given(provider) => BoxedTracer::new(provider.boxed_tracer(scope)),
+            Source::Global => global::tracer_with_scope(scope),
+            Source::ByIdentity(_) | Source::Nowhere => BoxedTracer::new(Box::new(NoopTracer::new())),
         })
     }
 }
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.provider.is_some() { "Source(given)" } else { "Source(global)" })
+        f.write_str(match self {
+            Source::Global => "Global",
+            Source::Given(_) => "Given",
+            Source::ByIdentity(_) => "ByIdentity",
+            Source::Nowhere => "Nowhere",
+        })
     }
 }
 
@@ -76,6 +93,7 @@ pub(super) struct Plan {
 
 /// The open spans of one group.
 pub(super) struct Tree {
+    made_from: Source,
     source: Source,
     clocks: Clocks,
     open: BTreeMap<Key, Open>,
@@ -102,12 +120,19 @@ struct Open {
 
 impl Tree {
     pub(super) fn new(source: Source, clocks: Clocks) -> Self {
-        Tree { source, clocks, open: BTreeMap::new(), next: 0, anchors: VecDeque::new() }
+        Tree { made_from: source.clone(), source, clocks, open: BTreeMap::new(), next: 0, anchors: VecDeque::new() }
     }
 
     /// An empty one of the same making.
     pub(super) fn renewed(&self) -> Tree {
-        Tree::new(self.source.clone(), Arc::clone(&self.clocks))
+        Tree::new(self.made_from.clone(), Arc::clone(&self.clocks))
+    }
+
+    /// Finds the provider of that start of a node, where each has its own.
+    pub(super) fn belong_to(&mut self, who: &Identity) {
+        if let Source::ByIdentity(provider) = &self.made_from {
+            self.source = provider(who).map_or(Source::Nowhere, Source::Given);
+        }
     }
 
     /// Opens the first span of a trace.
@@ -305,14 +330,20 @@ impl Tree {
         span.end_with_timestamp(open.anchor.wall(at));
     }
 
-    fn end_children(&mut self, key: Key, at: Time) {
+    /// Ends what is open below the span.
+    pub(super) fn end_children(&mut self, key: Key, at: Time) {
         let below: Vec<Key> = self.open.iter().filter(|(_, o)| o.parent == Some(key)).map(|(k, _)| *k).collect();
         for child in below {
-            if let Some(cut) = self.open.get_mut(&child).and_then(|open| open.cut.take()) {
-                self.set(child, cut);
-            }
-            self.end(child, at);
+            self.cut(child, at);
         }
+    }
+
+    /// Ends the span before what it waited for has come, and lets it say so.
+    pub(super) fn cut(&mut self, key: Key, at: Time) {
+        if let Some(cut) = self.open.get_mut(&key).and_then(|open| open.cut.take()) {
+            self.set(key, cut);
+        }
+        self.end(key, at);
     }
 
     /// Gives up what had no news for long: something was lost, and memory is not.

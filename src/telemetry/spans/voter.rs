@@ -24,7 +24,6 @@ impl Group {
         let EventKind::RequestReceived { call, id, from, kind, asked_term, context } = &event.kind else {
             return None;
         };
-        self.supersede(event.at, &from.node, *id, *kind);
         let mut plan = self.plan(event, keys::server(*kind), SpanKind::Server);
         plan.attributes.extend([
             keys::term(*asked_term),
@@ -42,12 +41,12 @@ impl Group {
         Some(self.tree.logged(key))
     }
 
-    /// A candidate that asks again has ended the round before: nobody waits for that answer any more.
-    fn supersede(&mut self, at: Time, from: &NodeId, id: RequestId, kind: RequestKind) {
-        if !keys::asks_vote(kind) {
-            return;
-        }
-        let over = |call: &Call| keys::asks_vote(call.kind) && call.from == *from && call.id < id;
+    /// A call that waits for the disk takes the place of an older one of the same node and kind: nobody waits for that
+    /// answer any more, and no event says so. Whether a call waits is known when its instant is over.
+    pub(super) fn settle_calls(&mut self, now: Time) {
+        let Some((at, key)) = self.focus.take_if(|(at, _)| *at != now) else { return };
+        let Some(newer) = self.calls.values().find(|call| call.key == key) else { return };
+        let over = |call: &Call| call.kind == newer.kind && call.from == newer.from && call.id < newer.id;
         let ended: Vec<CallId> = self.calls.iter().filter(|(_, call)| over(call)).map(|(call, _)| *call).collect();
         for call in ended {
             self.drop_call(call, at);
@@ -121,15 +120,22 @@ impl Group {
         causes: &[PersistCause],
     ) -> Option<TraceContext> {
         let mut spans: Vec<(Key, Vec<&'static str>)> = Vec::new();
+        let mut beside = Vec::new();
         for cause in causes {
-            let Some(above) = self.waits_for(event, *cause) else { continue };
-            match spans.iter_mut().find(|(key, _)| *key == above) {
-                Some((_, codes)) => codes.push(code(*cause)),
-                None => spans.push((above, vec![code(*cause)])),
+            let above = self.waits_for(*cause).filter(|key| self.tree.is_open(*key));
+            match above.map(|above| (above, spans.iter_mut().find(|(key, _)| *key == above))) {
+                Some((_, Some((_, codes)))) => codes.push(code(*cause)),
+                Some((above, None)) => spans.push((above, vec![code(*cause)])),
+                None => beside.push(code(*cause)),
             }
         }
+        if spans.is_empty() {
+            let above = self.home(event).or_else(|| self.current_transition(event.at));
+            spans.extend(above.map(|above| (above, Vec::new())));
+        }
         let mut keys = Vec::with_capacity(spans.len());
-        for (above, codes) in spans {
+        for (above, mut codes) in spans {
+            codes.extend(&beside);
             let mut plan = self.plan(event, span::PERSIST, SpanKind::Internal);
             plan.cut = Some(keys::flag("raft.hard_state.unfinished", true));
             plan.attributes.extend([
@@ -146,18 +152,16 @@ impl Group {
         logged
     }
 
-    /// The operation that waits for the write.
-    fn waits_for(&self, event: &Event, cause: PersistCause) -> Option<Key> {
+    /// The operation that waits for the write for that cause. A raised term alone is waited for by nobody.
+    fn waits_for(&self, cause: PersistCause) -> Option<Key> {
         let election = self.election.as_ref();
-        let named = match cause {
+        match cause {
             PersistCause::Vote { call } | PersistCause::Record { call } => self.calls.get(&call).map(|call| call.key),
             PersistCause::OwnVote => election.and_then(Group::round_of),
             PersistCause::OwnRecord => election.and_then(|e| e.establish).or(self.replication.map(|(_, key)| key)),
             PersistCause::Adoption => election.and_then(Group::round_of),
             _ => None,
-        };
-        let open = |key: &Key| self.tree.is_open(*key);
-        named.filter(open).or_else(|| self.home(event)).or_else(|| self.current_transition(event.at))
+        }
     }
 
     pub(super) fn persist_ended(&mut self, event: &Event, write: WriteId) -> Option<TraceContext> {

@@ -1,0 +1,193 @@
+//! How messages and the ends of connections travel between the hosts of a [`Cluster`].
+
+use std::sync::Arc;
+
+use super::Cluster;
+use super::agenda::Happening;
+use super::check::Leaving;
+use super::host::{Caller, Death, Life};
+use crate::event::CallId;
+use crate::message::{CallError, Identity, Reply, Request};
+use crate::node::Input;
+use crate::types::TraceContext;
+use crate::wire::{self, decode_reply, decode_request};
+
+// ---- requests and replies ----
+impl Cluster {
+    pub(super) fn send_request(&mut self, at: usize, mut request: Request) {
+        self.checker.request_leaves(self.now, at, &request, &self.hosts[at]);
+        let Some(to) = self.hosts.iter().position(|host| host.name == request.to) else { return };
+        let deadline = self.timing.election_timeout_min;
+        let host = &mut self.hosts[at];
+        let Some(process) = &mut host.process else { return };
+        process.asked.insert(request.id, to);
+        let from = Caller { host: at, life: process.life, id: request.id };
+        claim_version(&mut request.from, host.version);
+        self.agenda.plan(self.now + deadline, Happening::timeout(at, from.life, from.id));
+        let bytes = self.on_the_wire(encode_request(&request));
+        for arrival in self.network.arrivals(self.now, at, to).into_iter().flatten() {
+            self.agenda.plan(arrival, Happening::RequestArrives { to, from, bytes: bytes.clone() });
+        }
+    }
+
+    pub(super) fn receive_request(&mut self, to: usize, from: Caller, bytes: &[u8]) {
+        let Ok(request) = decode_request(bytes) else { return };
+        let peer = Some(self.hosts[from.host].name.clone());
+        let host = &mut self.hosts[to];
+        let Some(process) = &mut host.process else {
+            if host.death == Death::Killed {
+                self.fail_call_later(to, from, CallError::Refused);
+            }
+            return;
+        };
+        let call = process.receive_call(from);
+        self.input(to, Input::Request { call, request, context: TraceContext::NONE, peer });
+    }
+
+    pub(super) fn send_reply(&mut self, at: usize, call: CallId, mut reply: Reply) {
+        let host = &mut self.hosts[at];
+        let now = host.local(self.now);
+        let Some(process) = &mut host.process else { return };
+        let Some(to) = process.calls.remove(&call) else { return };
+        let leaving = Leaving {
+            truth: self.now,
+            now,
+            call,
+            asked: self.checker.asked(at, call),
+            reply: &reply,
+            name: &host.name,
+            state: process.node.hard_state(),
+            durable: host.disk.durable(),
+            work: host.user.work.as_ref(),
+        };
+        self.checker.reply_leaves(at, &leaving);
+        claim_version(&mut reply.from, host.version);
+        let bytes = self.on_the_wire(encode_reply(&reply));
+        for arrival in self.network.arrivals(self.now, at, to.host).into_iter().flatten() {
+            self.agenda.plan(arrival, Happening::ReplyArrives { to, bytes: bytes.clone() });
+        }
+    }
+
+    pub(super) fn receive_reply(&mut self, to: Caller, bytes: &[u8]) {
+        let Ok(reply) = decode_reply(bytes) else { return };
+        let Some(process) = &mut self.hosts[to.host].process else { return };
+        let expected = process.life == to.life && process.asked.remove(&to.id).is_some();
+        if expected || self.strays.happens(self.faults.stray_reply) {
+            self.input(to.host, Input::Reply(reply));
+        }
+    }
+
+    /// Calls that the node will not answer: their askers learn it by their deadline.
+    pub(super) fn drop_calls(&mut self, at: usize, dropped: &[CallId]) {
+        if let Some(process) = &mut self.hosts[at].process {
+            for call in dropped {
+                process.calls.remove(call);
+            }
+        }
+    }
+
+    /// The failure travels back.
+    fn fail_call_later(&mut self, from: usize, caller: Caller, error: CallError) {
+        if let Some(arrival) = self.network.arrivals(self.now, from, caller.host)[0] {
+            self.agenda.plan(arrival, Happening::CallFails(caller, error));
+        }
+    }
+
+    pub(super) fn fail_call(&mut self, caller: Caller, error: CallError) {
+        let host = &mut self.hosts[caller.host];
+        let Some(process) = host.process.as_mut().filter(|process| process.life == caller.life) else { return };
+        let Some(to) = process.asked.remove(&caller.id) else { return };
+        let to = self.hosts[to].name.clone();
+        self.input(caller.host, Input::CallFailed { id: caller.id, to, error });
+    }
+
+    /// Real links have checksums: what is cut short on the way must be refused, and must harm nobody.
+    fn on_the_wire(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+        if self.strays.happens(self.faults.truncate) {
+            bytes.truncate(self.strays.index(bytes.len()));
+            let _ = (decode_request(&bytes), decode_reply(&bytes));
+            bytes.clear();
+        }
+        bytes
+    }
+}
+
+// ---- connections ----
+impl Cluster {
+    /// The outbound connection of `from` to `to` breaks, although both live.
+    pub fn reset(&mut self, from: usize, to: usize) {
+        if let Some(process) = &self.hosts[from].process {
+            let life = process.life;
+            self.agenda.plan(self.now, Happening::ConnectionEnds { from, life, to });
+        }
+    }
+
+    /// Whoever is connected to `at`, and can hear it, learns of its end.
+    pub(super) fn end_connections_to(&mut self, at: usize) {
+        for from in 0..self.hosts.len() {
+            let Some(process) = &self.hosts[from].process else { continue };
+            if !*self.network.connected(from, at) || self.network.link(at, from).cut {
+                continue;
+            }
+            let delay = self.network.link(at, from).delay.0;
+            let happening = Happening::ConnectionEnds { from, life: process.life, to: at };
+            self.agenda.plan(self.now + delay, happening);
+        }
+    }
+
+    pub(super) fn end_connection(&mut self, from: usize, life: Life, to: usize) {
+        if !self.hosts[from].lives(life) || !*self.network.connected(from, to) {
+            return;
+        }
+        *self.network.connected(from, to) = false;
+        let peer = self.hosts[to].name.clone();
+        let process = self.hosts[from].process.as_ref();
+        let open = process.into_iter().flat_map(|process| process.asked.iter());
+        let lost: Vec<_> = open.filter(|(_, asked)| **asked == to).map(|(id, _)| *id).collect();
+        for id in lost {
+            self.fail_call(Caller { host: from, life, id }, CallError::Closed);
+        }
+        self.input(from, Input::PeerClosed(peer));
+        let delay = self.network.link(from, to).delay.0 + self.network.link(to, from).delay.0;
+        self.agenda.plan(self.now + delay, Happening::Connects { from, life, to, first: true });
+    }
+
+    /// One attempt to connect; `first` is the immediate one after a connection ended.
+    pub(super) fn connect(&mut self, from: usize, life: Life, to: usize, first: bool) {
+        if !self.hosts[from].lives(life) || *self.network.connected(from, to) {
+            return;
+        }
+        let peer = self.hosts[to].name.clone();
+        let open = self.network.is_open(from, to);
+        if open && self.hosts[to].process.is_some() {
+            *self.network.connected(from, to) = true;
+            self.input(from, Input::PeerConnected(peer));
+            return;
+        }
+        if first {
+            let refused = open && self.hosts[to].death == Death::Killed;
+            self.input(from, Input::PeerLost { peer, refused });
+        }
+        // A peer that was away is contacted again within half an election timeout.
+        let retry = self.timing.election_timeout_min / 3;
+        self.agenda.plan(self.now + retry, Happening::Connects { from, life, to, first: false });
+    }
+}
+
+fn claim_version(identity: &mut Arc<Identity>, version: Option<u16>) {
+    if let Some(version) = version {
+        Arc::make_mut(identity).version = version;
+    }
+}
+
+fn encode_request(request: &Request) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    wire::encode_request(request, &mut bytes);
+    bytes
+}
+
+fn encode_reply(reply: &Reply) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    wire::encode_reply(reply, &mut bytes);
+    bytes
+}
