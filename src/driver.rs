@@ -12,6 +12,8 @@ mod command;
 mod group;
 mod office;
 mod run;
+#[cfg(test)]
+mod tests;
 mod timer;
 mod view;
 mod writer;

@@ -295,8 +295,10 @@ impl fmt::Display for Text<'_> {
                 write!(f, "leader {leader}{term} ({}){}", self.ago("leaderless", *leaderless_since), Trace(election))
             }
             E::LeaderLost { leader, leader_term, last_contact, cause } => {
-                let heard = self.ago("last heard", *last_contact);
-                write!(f, "leader {leader} of {leader_term} lost: {cause}, {heard}")
+                write!(f, "leader {leader} of {leader_term} lost: {cause}")?;
+                // Who led itself was always in contact with the leader.
+                let led = *cause == LossOfLeader::SteppedDown;
+                if led { Ok(()) } else { write!(f, ", {}", self.ago("last heard", *last_contact)) }
             }
             E::EvidenceFound { leader, refused } => {
                 let how = if *refused { "refused" } else { "failed" };
@@ -399,7 +401,8 @@ impl Text<'_> {
             return Ok(());
         };
         write!(f, "campaign {attempt} ({trigger}")?;
-        waited.map_or(Ok(()), |waited| write!(f, " {waited}"))?;
+        let after = if *trigger == Trigger::ElectionTimeout { "" } else { " after" };
+        waited.map_or(Ok(()), |waited| write!(f, "{after} {waited}"))?;
         f.write_str(")")?;
         match previous {
             Some((leader, term)) => write!(f, ", leader {leader} of {term}")?,

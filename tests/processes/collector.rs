@@ -16,46 +16,46 @@ use tonic::{Request, Response, Status};
 
 /// A span as it was received. Attribute values carry their type in front: `int 3`, `text ok`.
 #[derive(Debug, Clone)]
-pub struct Seen {
-    pub service: String,
-    pub name: String,
-    pub kind: &'static str,
-    pub trace_id: String,
-    pub span_id: String,
-    pub parent_id: String,
-    pub start: u64,
-    pub end: u64,
-    pub is_error: bool,
-    pub attributes: Vec<(String, String)>,
-    pub events: Vec<(String, Vec<(String, String)>)>,
+pub(crate) struct Seen {
+    pub(crate) service: String,
+    pub(crate) name: String,
+    pub(crate) kind: &'static str,
+    pub(crate) trace_id: String,
+    pub(crate) span_id: String,
+    pub(crate) parent_id: String,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) is_error: bool,
+    pub(crate) attributes: Vec<(String, String)>,
+    pub(crate) events: Vec<(String, Vec<(String, String)>)>,
     /// The other trace, and `raft.link.type`.
-    pub links: Vec<(String, String)>,
+    pub(crate) links: Vec<(String, String)>,
 }
 
 impl Seen {
-    pub fn attribute(&self, key: &str) -> Option<&str> {
+    pub(crate) fn attribute(&self, key: &str) -> Option<&str> {
         self.attributes.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
     }
 
-    pub fn text(&self, key: &str) -> Option<&str> {
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
         self.attribute(key)?.strip_prefix("text ")
     }
 
-    pub fn int(&self, key: &str) -> Option<i64> {
+    pub(crate) fn int(&self, key: &str) -> Option<i64> {
         self.attribute(key)?.strip_prefix("int ")?.parse().ok()
     }
 }
 
 type Store = Arc<Mutex<Vec<Seen>>>;
 
-pub struct Collector {
+pub(crate) struct Collector {
     address: SocketAddr,
     store: Store,
     _runtime: tokio::runtime::Runtime,
 }
 
 impl Collector {
-    pub fn start() -> Collector {
+    pub(crate) fn start() -> Collector {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let store = Store::default();
@@ -70,11 +70,11 @@ impl Collector {
         Collector { address, store, _runtime: runtime }
     }
 
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub fn spans(&self) -> Vec<Seen> {
+    pub(crate) fn spans(&self) -> Vec<Seen> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

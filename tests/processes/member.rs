@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Waits for a condition, and says which one did not come.
-pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = condition() {
@@ -30,7 +30,7 @@ struct Member {
     lines: Lines,
 }
 
-pub struct Cluster {
+pub(crate) struct Cluster {
     addresses: BTreeMap<String, String>,
     data: tempfile::TempDir,
     collector: String,
@@ -38,7 +38,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    pub fn new(ids: &[&str], collector: &str) -> Cluster {
+    pub(crate) fn new(ids: &[&str], collector: &str) -> Cluster {
         // All ports are held until all are known, so that no two members get the same.
         let held: Vec<TcpListener> =
             ids.iter().map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
@@ -48,7 +48,7 @@ impl Cluster {
         Cluster { addresses, data, collector: collector.to_owned(), members: BTreeMap::new() }
     }
 
-    pub fn start(&mut self, id: &str, more: &[&str]) {
+    pub(crate) fn start(&mut self, id: &str, more: &[&str]) {
         let mut command = Command::new(program());
         command.args(["--id", id, "--listen", &self.addresses[id]]).arg("--data").arg(self.data.path().join(id));
         for (peer, address) in self.addresses.iter().filter(|(peer, _)| *peer != id) {
@@ -68,7 +68,7 @@ impl Cluster {
     }
 
     /// Who says that it leads alone and has not said since that it no longer does, `but` for these.
-    pub fn leader(&self, but: &[&str]) -> Option<String> {
+    pub(crate) fn leader(&self, but: &[&str]) -> Option<String> {
         let leads = |lines: &[String]| {
             let newest =
                 lines.iter().rev().find(|line| line.contains("leading alone") || line.contains("no longer leading"));
@@ -79,25 +79,25 @@ impl Cluster {
     }
 
     /// Whether that member's present process printed a line with the text.
-    pub fn says(&self, id: &str, text: &str) -> bool {
+    pub(crate) fn says(&self, id: &str, text: &str) -> bool {
         self.members[id].lines().iter().any(|line| line.contains(text))
     }
 
     /// SIGKILL.
-    pub fn kill(&mut self, id: &str) {
+    pub(crate) fn kill(&mut self, id: &str) {
         let member = self.members.get_mut(id).expect("a member");
         member.child.kill().expect("it runs");
         member.child.wait().expect("it was killed");
     }
 
     /// SIGTERM.
-    pub fn terminate(&self, id: &str) {
+    pub(crate) fn terminate(&self, id: &str) {
         let pid = self.members[id].child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill(1)");
         assert!(sent.success());
     }
 
-    pub fn wait_for_exit(&mut self, id: &str) -> ExitStatus {
+    pub(crate) fn wait_for_exit(&mut self, id: &str) -> ExitStatus {
         let child = &mut self.members.get_mut(id).expect("a member").child;
         wait_for("a member to leave", || child.try_wait().expect("it was started here"))
     }

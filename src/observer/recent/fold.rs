@@ -296,12 +296,12 @@ fn advance(campaign: &mut Campaign, term: &mut Term, event: &Event) {
             campaign.outcome.get_or_insert((*outcome, now));
             campaign.retry_in = *retry_in;
         }
-        EventKind::LeadershipEnded { cause, .. } => {
-            if campaign.establishing.is_some() {
-                campaign.office_ended.get_or_insert((*cause, now));
-            }
+        EventKind::LeadershipEnded { cause, .. } if campaign.establishing.is_some() => {
+            campaign.office_ended.get_or_insert((*cause, now));
         }
         EventKind::Elected { barrier } => {
+            // Nobody tells the leader who leads.
+            campaign.leader.get_or_insert_with(|| (event.who.node.clone(), event.term, now));
             campaign.establishing.get_or_insert(Establishing {
                 elected: now,
                 barrier: *barrier,

@@ -141,7 +141,6 @@ fn a_won_election() -> Teller {
     n2.reply(12_940, 4, "n0", Verdict::Granted, 1570, false);
     n2.round_over(13_260, false, 1, true, 2, 0);
     n2.tell(13_260, EventKind::Elected { barrier: us(9000) });
-    n2.leader(13_260, "n2");
     n2.tell(13_270, EventKind::PersistStarted { write: WriteId(6), causes: vec![PersistCause::OwnRecord] });
     n2.ask(13_280, 6, "n0", RequestKind::AppendEntries);
     n2.ask(13_280, 7, "n3", RequestKind::AppendEntries);
@@ -153,6 +152,9 @@ fn a_won_election() -> Teller {
     n2.tell(14_900, EventKind::ElectionEnded { outcome: Outcome::Won, rounds: 2, retry_in: None });
     n2.ask(15_000, 8, "n0", RequestKind::AppendEntries);
     n2.tell(22_260, EventKind::BecameExclusive { after: us(9000) });
+    // The next office is another election's story.
+    n2.term = 5;
+    n2.leader(900_000, "n0");
     n2
 }
 
