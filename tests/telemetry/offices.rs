@@ -36,7 +36,8 @@ fn a_term_of_office_is_told_at_its_end() {
 
     let loose = exported.named("raft.transition");
     assert_eq!(events(&loose[0]), ["raft.role.changed", "raft.leader.lost"]);
-    assert_eq!(events(&loose[1]), ["raft.work.ended", "raft.stopped"]);
+    assert_eq!(events(&loose[1]), ["raft.work.ended"], "told at once: nothing else may come for long");
+    assert_eq!(events(&loose[2]), ["raft.stopped"]);
 }
 
 fn three(exported: &Exported) -> (Player, Player, Player) {

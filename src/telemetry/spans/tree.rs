@@ -250,6 +250,11 @@ impl Tree {
         self.open.contains_key(&key)
     }
 
+    /// Whether anything is open below the span.
+    pub(super) fn has_children(&self, key: Key) -> bool {
+        self.open.values().any(|open| open.parent == Some(key))
+    }
+
     /// The context that a request below this span carries; none where nobody records.
     pub(super) fn context(&self, key: Key) -> TraceContext {
         self.open.get(&key).map_or(TraceContext::NONE, |open| open.context)
