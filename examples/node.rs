@@ -48,13 +48,19 @@ async fn run(options: Options) -> Result<(), BoxError> {
         None => None,
     };
     let elector = start(&options, guard.as_ref()).await?;
-    let leading = lead(&elector);
-    tokio::select! {
-        ended = leading => ended?,
-        () = asked_to_stop() => print_line("stopping: leadership is handed over first"),
-        () = elector.stopped() => print_line("stopped"),
+    let leaving = async {
+        tokio::select! {
+            () = asked_to_stop() => print_line("stopping: leadership is handed over first"),
+            () = elector.stopped() => {}
+        }
+        // The work goes on until its leadership is taken from it: only then is leadership handed over.
+        elector.shutdown().await;
+    };
+    let (led, ()) = tokio::join!(lead(&elector), leaving);
+    match led {
+        Ok(()) | Err(LeadError::Stopped) => {}
+        Err(error) => return Err(error.into()),
     }
-    elector.shutdown().await;
     if let Some(guard) = guard {
         guard.shutdown();
     }
@@ -68,7 +74,7 @@ async fn start(options: &Options, telemetry: Option<&Guard>) -> Result<Elector, 
         .cluster(&options.cluster)
         .node(&options.id)
         .listen(&options.listen)
-        .peers(options.peers.iter().map(|(id, address)| (id.as_str(), address.as_str())))
+        .peers(options.members())
         .data_dir(&options.data)
         .timing(Timing::of(Duration::from_millis(options.heartbeat_ms)))
         .observer(move |event: &Event| {

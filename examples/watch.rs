@@ -55,6 +55,7 @@ async fn main() -> Result<(), BoxError> {
     if let Some(guard) = &guard {
         teller.note(&guard.resolved().to_string());
     }
+    teller.chapter("Five members start with empty disks, find each other and elect a leader.");
     let mut cluster = Cluster::start(&["n1", "n2", "n3", "n4", "n5"], &teller, guard.as_ref()).await?;
     let told = tell(&mut cluster, &teller, options.forever).await;
     let tree = cluster.last_election();
@@ -70,8 +71,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-async fn tell(cluster: &mut Cluster, teller: &Teller, forever: bool) -> Result<(), BoxError> {
-    teller.chapter("Five members start with empty disks, find each other and elect a leader.");
+async fn tell(cluster: &mut Cluster<'_>, teller: &Teller, forever: bool) -> Result<(), BoxError> {
     let mut leader = cluster.wait_for_leader(None).await?;
     loop {
         teller.chapter(&format!("{leader} leads. Its process is killed: its connections close."));

@@ -12,6 +12,8 @@ mod command;
 mod group;
 mod office;
 mod run;
+#[cfg(test)]
+mod tests;
 mod timer;
 mod view;
 mod writer;
@@ -28,7 +30,6 @@ use tokio_util::sync::CancellationToken;
 pub use command::StartWhen;
 pub(crate) use command::{Command, Guard, Mail, NotLeading, Parcel, ProclaimFailure, TransferFailure};
 pub use office::LossCause;
-pub(crate) use office::Office;
 pub use view::{Cause, Events, View, ViewWatch};
 
 use crate::config::Config;

@@ -1,1 +1,248 @@
-//! To come.
+//! What users hold: an [`Elector`], and while it leads a [`Leadership`].
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use hustings::elector::Elector;
+//!
+//! let elector = Elector::builder()
+//!     .cluster("planner")
+//!     .node("planner-0")
+//!     .listen("0.0.0.0:7300")
+//!     .peers([("planner-0", "http://planner-0:7300"), ("planner-1", "http://planner-1:7300")])
+//!     .insecure()
+//!     .data_dir("/var/lib/planner")
+//!     .start()
+//!     .await?;
+//!
+//! elector
+//!     .while_leader(|lead| async move {
+//!         while lead.is_valid() {
+//!             // Act, and send `lead.fence()` with every write.
+//! #           tokio::task::yield_now().await;
+//!         }
+//!         Ok(())
+//!     })
+//!     .await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod builder;
+mod error;
+mod leadership;
+mod work;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+pub use crate::driver::{Cause, Events, LossCause, StartWhen, View, ViewWatch};
+pub use builder::{DRAIN_LIMIT, ElectorBuilder};
+pub use error::{BoxError, LeadError, ProclaimError, ResignError, StartError, TransferDone, TransferError};
+pub use leadership::{CancelToken, Fence, Leadership};
+
+use crate::driver::{Command, Handle, NotLeading, ProclaimFailure};
+use crate::message::{Reply, Request};
+use crate::observer::recent::{ElectionSummary, Recent};
+use crate::record::PROCLAIMED_LEN_MAX;
+use crate::transport::HandleError;
+use crate::types::{GroupId, NodeId, TraceContext};
+
+/// One member of one group, running. Clones are the same member.
+///
+/// Dropping the last clone without [`Elector::shutdown`] resigns and leaves in the background; it never blocks.
+#[derive(Debug, Clone)]
+pub struct Elector {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    handle: Handle,
+    group: GroupId,
+    recent: Recent,
+    start_when: StartWhen,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.handle.send(Command::Shutdown);
+    }
+}
+
+impl Elector {
+    /// Sets one up.
+    pub fn builder() -> ElectorBuilder {
+        ElectorBuilder::new()
+    }
+
+    fn new(handle: Handle, group: GroupId, recent: Recent, start_when: StartWhen) -> Elector {
+        Elector { shared: Arc::new(Shared { handle, group, recent, start_when }) }
+    }
+
+    /// The group that it votes in.
+    #[must_use]
+    pub fn group(&self) -> &GroupId {
+        &self.shared.group
+    }
+
+    /// What this node knows right now.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.shared.handle.view.borrow().clone()
+    }
+
+    /// Watches what this node knows: starts with the latest view, and delays nobody.
+    #[must_use]
+    pub fn watch(&self) -> ViewWatch {
+        ViewWatch::new(self.shared.handle.view.clone())
+    }
+
+    /// Streams events from here on. Who is slower than 1024 events loses the oldest, and can see how many.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events::from_weak(&self.shared.handle.events)
+    }
+
+    /// The last elections as this node saw them, the oldest first: who asked whom, who answered what, and why.
+    #[must_use]
+    pub fn explain(&self) -> Vec<ElectionSummary> {
+        self.shared.recent.elections(&self.shared.group)
+    }
+
+    /// Waits until this node leads, and returns its leadership: when nobody else can ([`StartWhen::Exclusive`]), unless
+    /// the builder said otherwise.
+    ///
+    /// It forces no election. Calls that wait at the same time share one leadership, and so does one that comes while it
+    /// is held. A term whose work has ended is not led again: the call waits for the next one.
+    ///
+    /// # Errors
+    /// [`LeadError::Stopped`].
+    pub async fn campaign(&self) -> Result<Leadership, LeadError> {
+        self.campaign_when(self.shared.start_when).await
+    }
+
+    /// Like [`Elector::campaign`], with its own condition.
+    ///
+    /// # Errors
+    /// [`LeadError::Stopped`].
+    pub async fn campaign_when(&self, when: StartWhen) -> Result<Leadership, LeadError> {
+        let (reply, guard) = oneshot::channel();
+        self.shared.handle.send(Command::Lead { when, reply });
+        let guard = guard.await.map_err(|_| LeadError::Stopped)?;
+        Ok(Leadership::new(guard, when))
+    }
+
+    /// Runs `work` whenever this node leads, until it returns while leading.
+    ///
+    /// The work runs in the caller's task, and needs to be neither `Send` nor `'static`. In order: wait to be
+    /// established; run; when leadership is lost or given up, cancel the work's [`Leadership::token`]; drop the work if it
+    /// has not returned by then: shortly before the lease ends, or at the drain limit; step down; wait again. The work of
+    /// one term always ends before that of the next begins. Dropping this future, or a panic in the work, drops the
+    /// work first and then resigns.
+    ///
+    /// A future that blocks its thread cannot be dropped: then [`Leadership::is_valid`] says no, the fence protects what
+    /// is written, and the overrun is logged.
+    ///
+    /// `Ok` from the work while it leads means finished: the node resigns, and this returns. What work returns after its
+    /// leadership was lost is only logged: it contends again.
+    ///
+    /// # Errors
+    /// [`LeadError::Work`] with what the work returned while it led, after resigning; [`LeadError::Stopped`].
+    pub async fn while_leader<F, Fut>(&self, work: F) -> Result<(), LeadError>
+    where
+        F: FnMut(Leadership) -> Fut,
+        Fut: Future<Output = Result<(), BoxError>>,
+    {
+        work::while_leader(self, work).await
+    }
+
+    /// Gives up leadership: revokes the guard, waits for the work to end, and resigns. Returns once it is over.
+    ///
+    /// # Errors
+    /// [`ResignError::NotLeader`] at once if this node does not lead.
+    pub async fn resign(&self) -> Result<(), ResignError> {
+        let (reply, outcome) = oneshot::channel();
+        self.shared.handle.send(Command::Resign { term: None, reply: Some(reply) });
+        match outcome.await {
+            Ok(Ok(_term)) => Ok(()),
+            Ok(Err(NotLeading)) => Err(ResignError::NotLeader),
+            Err(_) => Err(ResignError::Stopped),
+        }
+    }
+
+    /// Hands leadership over to `to`, or to the best successor, once the work has ended. Returns when somebody else leads.
+    ///
+    /// # Errors
+    /// [`TransferError::NotLeader`] at once if this node does not lead; the others say whether it still does.
+    pub async fn transfer_to(&self, to: Option<NodeId>) -> Result<TransferDone, TransferError> {
+        let (reply, outcome) = oneshot::channel();
+        self.shared.handle.send(Command::Transfer { term: None, to, reply });
+        leadership::transferred(outcome).await
+    }
+
+    /// Replaces the value that every member holds, at most 64 KiB. Returns once a quorum has it on disk.
+    ///
+    /// Of several values proclaimed at once only the newest need be kept.
+    ///
+    /// # Errors
+    /// [`ProclaimError`]: says whether the value may yet be committed.
+    pub async fn proclaim(&self, value: impl Into<Bytes>) -> Result<(), ProclaimError> {
+        let value = value.into();
+        if value.len() > PROCLAIMED_LEN_MAX {
+            return Err(ProclaimError::TooLong { len: value.len(), max: PROCLAIMED_LEN_MAX });
+        }
+        let (reply, outcome) = oneshot::channel();
+        self.shared.handle.send(Command::Proclaim { value, reply });
+        match outcome.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(ProclaimFailure::NotLeading)) => Err(ProclaimError::NotLeader),
+            Ok(Err(ProclaimFailure::Lost(cause))) => Err(ProclaimError::Lost(cause)),
+            Err(_) => Err(ProclaimError::Stopped),
+        }
+    }
+
+    /// The newest proclaimed value that is known to be committed; `None` while none is known, as after a restart.
+    #[must_use]
+    pub fn proclaimed(&self) -> Option<Bytes> {
+        self.shared.handle.proclaimed.borrow().clone()
+    }
+
+    /// Leaves: revokes the guard, waits for the work to end while heartbeats go on, hands over, stops listening, and
+    /// releases the storage. Returns when all that is done.
+    ///
+    /// Work that does not end is waited for until the drain limit and two election timeouts; then it leaves all the same.
+    pub async fn shutdown(&self) {
+        self.shared.handle.send(Command::Shutdown);
+        self.stopped().await;
+    }
+
+    /// Waits until this elector has stopped, for whatever reason.
+    pub async fn stopped(&self) {
+        self.shared.handle.ended.cancelled().await;
+    }
+
+    /// Answers a request that the application received itself: the inbox for transports over HTTP, NATS and the like.
+    ///
+    /// `peer` is who the application authenticated, `None` if it does not.
+    ///
+    /// # Errors
+    /// [`HandleError`]: there will be no reply.
+    pub async fn handle(
+        &self,
+        request: Request,
+        context: TraceContext,
+        peer: Option<NodeId>,
+    ) -> Result<Reply, HandleError> {
+        self.shared.handle.inbox.handle(request, context, peer).await
+    }
+
+    /// How late the driver served its newest deadline, and the latest ever.
+    #[must_use]
+    pub fn lag(&self) -> (Duration, Duration) {
+        (self.shared.handle.lag.newest(), self.shared.handle.lag.largest())
+    }
+}

@@ -86,7 +86,7 @@ pub enum Input {
     Proclaim(Bytes),
     /// Ask for this promise from now on, at most the configured `promise_max`.
     AskPromise(Duration),
-    /// User work began under this term. Ignored, with `false` from [`Node::is_working`], unless this node leads it.
+    /// User work began under this term. Ignored, so that [`Node::working`] stays empty, unless this node leads it.
     WorkStarted,
     /// All user work has ended.
     WorkEnded,

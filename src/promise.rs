@@ -68,7 +68,10 @@ impl Promises {
         if self.current.as_ref().is_some_and(|promise| promise.to == *to && promise.term == term) {
             self.current = None;
         }
-        self.released = Some((to.clone(), term));
+        // A late resignation of an earlier term must not make the later one forgotten.
+        if self.released.as_ref().is_none_or(|(_, newest)| *newest <= term) {
+            self.released = Some((to.clone(), term));
+        }
     }
 
     /// Whether that leader resigned that term here.

@@ -1,1 +1,47 @@
-//! To come.
+//! The election trace: the events of the core, folded into OpenTelemetry spans and `tracing` log lines.
+//!
+//! [`Spans`] is an [`Observer`](crate::observer::Observer) and a [`Propagator`](crate::observer::Propagator): hand one to
+//! a node, and each election it stands for, votes in or wins becomes a trace. It speaks the OpenTelemetry *API*
+//! only, so an application's own provider decides where spans go. With the feature `otlp`, `init` builds one.
+//!
+//! Nothing here has an effect on the protocol: without a provider, with a dead collector or with a hostile
+//! `traceparent` the election is the same.
+
+mod keys;
+mod log;
+mod spans;
+
+#[cfg(feature = "otlp")]
+mod export;
+#[cfg(feature = "otlp")]
+mod init;
+#[cfg(feature = "otlp")]
+mod settings;
+
+#[cfg(feature = "otlp")]
+pub use init::{Guard, Init, InitError, init};
+
+pub use log::TARGET;
+#[cfg(feature = "otlp")]
+pub use settings::Resolved;
+pub use spans::{Spans, SpansBuilder};
+
+/// The release of the `opentelemetry` crate whose API and global this crate uses. Another release in the application has
+/// another global, and a provider that is installed there is not seen here.
+pub const OPENTELEMETRY_VERSION: &str = "0.33";
+
+/// The name of the instrumentation scope of every span.
+pub const SCOPE: &str = "hustings";
+
+/// The semantic conventions that general attributes (`server.address`, `rpc.system.name`) follow.
+pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.39.0";
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_version_is_the_one_of_the_manifest() {
+        let manifest = include_str!("../Cargo.toml");
+        let line = manifest.lines().find(|line| line.starts_with("opentelemetry = ")).expect("a dependency");
+        assert!(line.contains(&format!("version = \"{}.", super::OPENTELEMETRY_VERSION)), "{line}");
+    }
+}

@@ -264,7 +264,9 @@ pub fn nanos(duration: Duration) -> u64 {
 /// A trace context on its way between nodes: the W3C trace id, span id and flags.
 ///
 /// The core carries it and never reads it. It is untrusted input of fixed size, with no effect on the protocol.
+/// Serialized as its `traceparent`, empty without one: JSON has no 128-bit numbers, and people search for the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct TraceContext {
     /// 128-bit trace id; 0 when there is none.
     pub trace_id: u128,
@@ -302,6 +304,18 @@ impl TraceContext {
     #[must_use]
     pub fn to_traceparent(&self) -> Option<String> {
         self.is_valid().then(|| format!("00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags))
+    }
+}
+
+impl From<TraceContext> for String {
+    fn from(context: TraceContext) -> String {
+        context.to_traceparent().unwrap_or_default()
+    }
+}
+
+impl From<String> for TraceContext {
+    fn from(text: String) -> TraceContext {
+        TraceContext::from_traceparent(&text).unwrap_or_default()
     }
 }
 

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hustings::record::HardState;
@@ -74,57 +75,9 @@ fn the_volatile_storage_keeps_the_contract_and_forgets() {
 /// The suite must find those who break it.
 #[test]
 fn the_contract_finds_a_storage_that_breaks_it() {
-    #[derive(Default)]
-    struct Breaks {
-        how: &'static str,
-        disk: std::sync::Arc<std::sync::Mutex<BTreeMap<String, HardState>>>,
-    }
-    impl Breaks {
-        fn key(&self, group: &GroupId) -> String {
-            match self.how {
-                "one group only" => String::new(),
-                "ignores case" => group.as_str().to_lowercase(),
-                "cuts names" => group.as_str().chars().take(200).collect(),
-                _ => group.as_str().to_owned(),
-            }
-        }
-    }
-    impl Storage for Breaks {
-        fn load(&mut self, group: &GroupId) -> Result<Option<HardState>, StorageError> {
-            Ok(self.disk.lock().unwrap().get(&self.key(group)).cloned())
-        }
-        fn save(&mut self, states: &[(GroupId, HardState)]) -> Result<(), StorageError> {
-            for (group, state) in states {
-                let mut state = state.clone();
-                match self.how {
-                    "forgets the vote" => state.voted_for = None,
-                    "rounds the promise" => state.promise_max = Duration::from_millis(150),
-                    "refuses large states" if state.voted_for.as_ref().is_some_and(|n| n.as_str().len() > 200) => {
-                        return Err(StorageError::Other("too large".to_owned()));
-                    }
-                    "keeps the first" if self.disk.lock().unwrap().contains_key(&self.key(group)) => continue,
-                    _ => {}
-                }
-                self.disk.lock().unwrap().insert(self.key(group), state);
-                if self.how == "drops the rest of a batch" {
-                    break;
-                }
-            }
-            Ok(())
-        }
-        fn settle(&mut self) -> Result<(), StorageError> {
-            if self.how == "settles badly" {
-                self.disk.lock().unwrap().remove("settled");
-            }
-            Ok(())
-        }
-    }
     let run = |how, forgets: bool| {
-        let disk = std::sync::Arc::default();
-        contract::check(|| Breaks {
-            how,
-            disk: if forgets { Default::default() } else { std::sync::Arc::clone(&disk) },
-        })
+        let disk = Arc::default();
+        contract::check(|| Breaks { how, disk: if forgets { Default::default() } else { Arc::clone(&disk) } })
     };
     run("", false).expect("a sound one");
     for how in [
@@ -142,6 +95,56 @@ fn the_contract_finds_a_storage_that_breaks_it() {
     }
     let error = run("", true).expect_err("it forgets, and does not say so");
     assert!(error.contains("after a restart"), "{error}");
+}
+
+/// A storage that breaks the contract in one way.
+struct Breaks {
+    how: &'static str,
+    disk: Arc<Mutex<BTreeMap<String, HardState>>>,
+}
+
+impl Breaks {
+    fn key(&self, group: &GroupId) -> String {
+        match self.how {
+            "one group only" => String::new(),
+            "ignores case" => group.as_str().to_lowercase(),
+            "cuts names" => group.as_str().chars().take(200).collect(),
+            _ => group.as_str().to_owned(),
+        }
+    }
+}
+
+impl Storage for Breaks {
+    fn load(&mut self, group: &GroupId) -> Result<Option<HardState>, StorageError> {
+        Ok(self.disk.lock().unwrap().get(&self.key(group)).cloned())
+    }
+
+    fn save(&mut self, states: &[(GroupId, HardState)]) -> Result<(), StorageError> {
+        for (group, state) in states {
+            let mut state = state.clone();
+            match self.how {
+                "forgets the vote" => state.voted_for = None,
+                "rounds the promise" => state.promise_max = Duration::from_millis(150),
+                "refuses large states" if state.voted_for.as_ref().is_some_and(|n| n.as_str().len() > 200) => {
+                    return Err(StorageError::Other("too large".to_owned()));
+                }
+                "keeps the first" if self.disk.lock().unwrap().contains_key(&self.key(group)) => continue,
+                _ => {}
+            }
+            self.disk.lock().unwrap().insert(self.key(group), state);
+            if self.how == "drops the rest of a batch" {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), StorageError> {
+        if self.how == "settles badly" {
+            self.disk.lock().unwrap().remove("settled");
+        }
+        Ok(())
+    }
 }
 
 #[test]

@@ -14,20 +14,20 @@ const USAGE: &str = "usage: node --id ID --listen HOST:PORT --peer ID=HOST:PORT.
   --insecure           plaintext beyond loopback
   --all                print writes and single requests too";
 
-pub struct Options {
-    pub id: String,
-    pub listen: String,
-    pub peers: Vec<(String, String)>,
-    pub data: PathBuf,
-    pub cluster: String,
-    pub heartbeat_ms: u64,
-    pub journal: Option<PathBuf>,
-    pub insecure: bool,
-    pub all: bool,
+pub(crate) struct Options {
+    pub(crate) id: String,
+    pub(crate) listen: String,
+    pub(crate) peers: Vec<(String, String)>,
+    pub(crate) data: PathBuf,
+    pub(crate) cluster: String,
+    pub(crate) heartbeat_ms: u64,
+    pub(crate) journal: Option<PathBuf>,
+    pub(crate) insecure: bool,
+    pub(crate) all: bool,
 }
 
 impl Options {
-    pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
+    pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
         let mut arguments = arguments;
         let (mut id, mut listen, mut data) = (None, None, None);
         let mut options = Options {
@@ -63,10 +63,19 @@ impl Options {
         options.data = data.ok_or_else(|| missing("--data"))?;
         Ok(options)
     }
+
+    /// Every member with its address, this one included.
+    pub(crate) fn members(&self) -> Vec<(String, String)> {
+        let mut members = self.peers.clone();
+        members.push((self.id.clone(), self.listen.clone()));
+        members.sort();
+        members
+    }
 }
 
 fn peer(text: &str) -> Result<(String, String), String> {
-    let (id, address) = text.split_once('=').ok_or_else(|| format!("--peer {text:?} is not of the form ID=HOST:PORT"))?;
+    let (id, address) =
+        text.split_once('=').ok_or_else(|| format!("--peer {text:?} is not of the form ID=HOST:PORT"))?;
     Ok((id.to_owned(), address.to_owned()))
 }
 

@@ -23,7 +23,7 @@ struct Member {
     dead: Arc<AtomicBool>,
 }
 
-pub struct Cluster<'a> {
+pub(crate) struct Cluster<'a> {
     names: Vec<NodeId>,
     members: BTreeMap<NodeId, Member>,
     network: MemoryNetwork,
@@ -35,7 +35,7 @@ pub struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    pub async fn start(
+    pub(crate) async fn start(
         names: &[&str],
         teller: &'a Teller,
         telemetry: Option<&'a Guard>,
@@ -44,15 +44,22 @@ impl<'a> Cluster<'a> {
         network.shape_all(|link| link.delay = Duration::from_micros(250)..Duration::from_micros(750));
         let names: Vec<NodeId> = names.iter().map(|text| name(text)).collect();
         let disks = tempfile::tempdir()?;
-        let mut cluster =
-            Cluster { names: names.clone(), members: BTreeMap::new(), network, disks, teller, telemetry, exclusive: Arc::default() };
+        let mut cluster = Cluster {
+            names: names.clone(),
+            members: BTreeMap::new(),
+            network,
+            disks,
+            teller,
+            telemetry,
+            exclusive: Arc::default(),
+        };
         for node in &names {
             cluster.start_node(node).await?;
         }
         Ok(cluster)
     }
 
-    pub async fn start_node(&mut self, node: &NodeId) -> Result<(), BoxError> {
+    pub(crate) async fn start_node(&mut self, node: &NodeId) -> Result<(), BoxError> {
         let dead = Arc::new(AtomicBool::new(false));
         let (mut tell, silenced, exclusive) = (self.teller.observer(), dead.clone(), self.exclusive.clone());
         let observer = move |event: &Event| {
@@ -81,7 +88,7 @@ impl<'a> Cluster<'a> {
 
     /// What a kill looks like to the others: no farewell, closed connections. What the member still does behind closed
     /// doors is not told.
-    pub async fn kill(&mut self, node: &NodeId) {
+    pub(crate) async fn kill(&mut self, node: &NodeId) {
         if let Some(member) = self.members.remove(node) {
             member.dead.store(true, Ordering::Relaxed);
             self.network.kill(node);
@@ -89,7 +96,7 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    pub fn cut(&self, minority: &[NodeId]) {
+    pub(crate) fn cut(&self, minority: &[NodeId]) {
         for inside in minority {
             for outside in self.names.iter().filter(|node| !minority.contains(node)) {
                 self.network.cut(inside, outside);
@@ -98,13 +105,13 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    pub fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.network.heal_all();
         self.network.shape_all(|link| link.delay = Duration::from_micros(250)..Duration::from_micros(750));
     }
 
     /// Waits until a member other than `not` leads, a majority follows it, and nothing is owed to a former leader.
-    pub async fn wait_for_leader(&self, not: Option<&NodeId>) -> Result<NodeId, BoxError> {
+    pub(crate) async fn wait_for_leader(&self, not: Option<&NodeId>) -> Result<NodeId, BoxError> {
         let settled = async {
             loop {
                 let leads = |(node, member): (&NodeId, &Member)| {
@@ -128,7 +135,7 @@ impl<'a> Cluster<'a> {
     }
 
     /// Waits until `node` follows `leader`.
-    pub async fn wait_until_known(&self, node: &NodeId, leader: &NodeId) -> Result<(), BoxError> {
+    pub(crate) async fn wait_until_known(&self, node: &NodeId, leader: &NodeId) -> Result<(), BoxError> {
         let Some(member) = self.members.get(node) else { return Ok(()) };
         let mut watch = member.elector.watch();
         let follows = watch.wait_for(|view| view.leader.as_ref() == Some(leader));
@@ -137,7 +144,7 @@ impl<'a> Cluster<'a> {
     }
 
     /// The tree of the newest election that was won, from the winner's own memory.
-    pub fn last_election(&self) -> Option<String> {
+    pub(crate) fn last_election(&self) -> Option<String> {
         let newest = self.members.values().filter(|member| member.elector.view().role == Role::Leader);
         let winner = newest.max_by_key(|member| member.elector.view().term)?;
         let won = winner.elector.explain().into_iter().rev().find(|election| election.campaign().is_some())?;
@@ -145,7 +152,7 @@ impl<'a> Cluster<'a> {
     }
 
     /// Ends the members without telling of it.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         for member in self.members.values() {
             member.dead.store(true, Ordering::Relaxed);
         }

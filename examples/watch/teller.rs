@@ -29,13 +29,13 @@ impl Told {
     }
 }
 
-pub struct Teller {
+pub(crate) struct Teller {
     sender: Sender<Told>,
     printer: Option<JoinHandle<()>>,
 }
 
 impl Teller {
-    pub fn start(all: bool) -> Teller {
+    pub(crate) fn start(all: bool) -> Teller {
         let (sender, receiver) = mpsc::channel();
         let origin = clock::now();
         let printer = std::thread::spawn(move || print(&receiver, origin, all));
@@ -43,23 +43,23 @@ impl Teller {
     }
 
     /// An observer for one life of one member.
-    pub fn observer(&self) -> impl FnMut(&Event) + Send + use<> {
+    pub(crate) fn observer(&self) -> impl FnMut(&Event) + Send + use<> {
         let sender = self.sender.clone();
         move |event: &Event| {
             let _ = sender.send(Told::Event(Box::new(event.clone())));
         }
     }
 
-    pub fn chapter(&self, text: &str) {
+    pub(crate) fn chapter(&self, text: &str) {
         self.note(&format!("\n== {text}"));
     }
 
-    pub fn note(&self, text: &str) {
+    pub(crate) fn note(&self, text: &str) {
         let _ = self.sender.send(Told::Text(clock::now(), text.to_owned()));
     }
 
     /// Prints what is left.
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         let _ = self.sender.send(Told::Stop);
         if let Some(printer) = self.printer.take() {
             let _ = printer.join();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Mail, Parcel};
 use crate::clock;
 use crate::config::Timing;
-use crate::message::{CallError, Request, RequestBody, RequestId};
+use crate::message::{CallError, Reply, Request, RequestBody, RequestId};
 use crate::node::Input;
 use crate::transport::AnyTransport;
 use crate::types::{NodeId, TraceContext};
@@ -48,13 +48,7 @@ impl Calls {
             let _token = token;
             let call = transport.call(request, context, deadline);
             let result = tokio::time::timeout(deadline + GRACE, call).await.unwrap_or(Err(CallError::Timeout));
-            match result {
-                Ok(reply) => {
-                    answer.error = None;
-                    answer.mail.send(Parcel::Input(group, Input::Reply(reply)));
-                }
-                Err(error) => answer.error = Some(error),
-            }
+            answer.settle(result);
         });
     }
 
@@ -93,6 +87,18 @@ struct Answer {
     id: RequestId,
     to: NodeId,
     error: Option<CallError>,
+}
+
+impl Answer {
+    fn settle(mut self, result: Result<Reply, CallError>) {
+        match result {
+            Ok(reply) => {
+                self.error = None;
+                self.mail.send(Parcel::Input(self.group, Input::Reply(reply)));
+            }
+            Err(error) => self.error = Some(error),
+        }
+    }
 }
 
 impl Drop for Answer {

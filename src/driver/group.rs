@@ -39,6 +39,8 @@ pub(super) struct Group {
     pub(super) node: Node,
     /// The deadline under which the group stands in the driver's queue.
     pub(super) armed: Time,
+    /// The core knows of the pause that the driver is coming out of.
+    pub(super) pause_told: bool,
     published: Published,
     committed: Option<RecordId>,
     /// The current term of office.
@@ -65,6 +67,7 @@ impl Group {
             id: node.config().group.clone(),
             node,
             armed: Time::NEVER,
+            pause_told: false,
             published,
             committed: None,
             office: None,
@@ -139,6 +142,11 @@ impl Group {
             deadline = deadline.min(lease.begin());
         }
         deadline
+    }
+
+    /// Whether its deadline has passed by so much that the driver must have stood still.
+    pub(super) fn is_late(&self, now: Time) -> bool {
+        now.since(self.armed) > self.node.config().timing.promise / 2
     }
 
     /// Sees to work whose time is up.

@@ -59,6 +59,8 @@ struct Driver {
     due: Vec<usize>,
     open: BTreeMap<CallId, (usize, oneshot::Sender<Reply>)>,
     next_call: CallId,
+    /// A pause was noticed, and what arrived in it has not been read yet.
+    paused: bool,
     /// Emptied after each step, its memory kept.
     out: Output,
 }
@@ -86,6 +88,7 @@ impl Driver {
             due: Vec::new(),
             open: BTreeMap::new(),
             next_call: CallId(0),
+            paused: false,
             out: Output::default(),
         };
         for (at, (config, state)) in configs.into_iter().zip(states).enumerate() {
@@ -121,15 +124,13 @@ impl Driver {
                 Some(parcel) = self.doors.letters.recv() => Woken::Parcel(parcel),
                 () = self.timer.until(next) => Woken::Deadline,
             };
-            if self.note_pause() {
-                self.take(woken);
+            self.take(woken);
+            if self.drain(BURST_MAX) {
+                // The tasks that carry the messages out get their turn in a flood, too.
+                tokio::task::yield_now().await;
+            }
+            if self.stood_still() {
                 self.catch_up().await;
-            } else {
-                self.take(woken);
-                if self.drain(BURST_MAX) {
-                    // The tasks that carry the messages out get their turn in a flood, too.
-                    tokio::task::yield_now().await;
-                }
             }
             self.serve_deadlines();
         }
@@ -146,21 +147,11 @@ impl Driver {
         writer.finish().await;
     }
 
-    /// Tells late groups that the driver stood still: by how much, before anything that was queued meanwhile.
-    fn note_pause(&mut self) -> bool {
+    /// Whether a pause was noticed that no deadline has been served since.
+    fn stood_still(&mut self) -> bool {
         let now = clock::now();
-        let mut paused = false;
-        self.due.clear();
-        self.due.extend(self.deadlines.range(..(now, 0)).map(|(_, at)| *at));
-        for at in std::mem::take(&mut self.due) {
-            let Some(group) = self.groups.get(at).and_then(Option::as_ref) else { continue };
-            let late = now.since(group.armed);
-            if late > group.node.config().timing.promise / 2 {
-                paused = true;
-                self.step(at, Input::Paused(late));
-            }
-        }
-        paused
+        let late = |at: &usize| self.groups.get(*at).and_then(Option::as_ref).is_some_and(|group| group.is_late(now));
+        std::mem::take(&mut self.paused) || self.deadlines.range(..(now, 0)).any(|(_, at)| late(at))
     }
 
     /// After a pause: reads what had arrived, so that nobody campaigns against a leader whose heartbeats wait in a queue.
@@ -261,6 +252,10 @@ impl Driver {
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
         // E9: read once, after the input was taken and before anything leaves.
         let now = clock::now();
+        if group.is_late(now) && !std::mem::replace(&mut group.pause_told, true) {
+            self.paused = true;
+            group.node.step(now, Input::Paused(now.since(group.armed)), &mut self.out);
+        }
         group.node.step(now, input, &mut self.out);
         self.carry_out(at, now);
     }
@@ -410,6 +405,8 @@ impl Driver {
     fn rearm(&mut self, at: usize, now: Time) {
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
         let deadline = group.deadline(now);
+        // Caught up: the next lateness is another pause.
+        group.pause_told &= deadline <= now;
         if group.armed != deadline {
             self.deadlines.remove(&(group.armed, at));
             group.armed = deadline;

@@ -69,7 +69,7 @@ mod descriptor {
     /// A timerfd and the point that it is armed for. It is read through tokio's pipe, the one safe door for a descriptor
     /// that is neither a socket nor a file: `AsyncFd` can be had only by `unsafe`.
     #[derive(Debug)]
-    pub(super) struct Descriptor {
+    pub(in crate::driver) struct Descriptor {
         fd: pipe::Receiver,
         armed: Option<Time>,
     }

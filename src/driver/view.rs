@@ -156,19 +156,20 @@ impl ViewWatch {
 /// A stream of events that drops the oldest for a reader who is too slow, and counts them.
 #[derive(Debug)]
 pub struct Events {
-    receiver: broadcast::Receiver<Arc<Event>>,
+    /// `None` if the node had stopped before.
+    receiver: Option<broadcast::Receiver<Arc<Event>>>,
     dropped: u64,
 }
 
 impl Events {
-    pub(crate) fn new(receiver: broadcast::Receiver<Arc<Event>>) -> Events {
-        Events { receiver, dropped: 0 }
+    pub(crate) fn from_weak(sender: &broadcast::WeakSender<Arc<Event>>) -> Events {
+        Events { receiver: sender.upgrade().map(|sender| sender.subscribe()), dropped: 0 }
     }
 
     /// The next event; `None` once the node has stopped.
     pub async fn next(&mut self) -> Option<Arc<Event>> {
         loop {
-            match self.receiver.recv().await {
+            match self.receiver.as_mut()?.recv().await {
                 Ok(event) => return Some(event),
                 Err(broadcast::error::RecvError::Lagged(count)) => self.dropped = self.dropped.saturating_add(count),
                 Err(broadcast::error::RecvError::Closed) => return None,

@@ -43,6 +43,13 @@ impl fmt::Display for Line<'_> {
     }
 }
 
+impl Event {
+    /// What happened in words, without the columns for the time and the node.
+    pub fn text(&self) -> impl fmt::Display + '_ {
+        Text { kind: &self.kind, event: Some(self) }
+    }
+}
+
 /// The line with the node's own clock, the node unpadded.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -288,8 +295,10 @@ impl fmt::Display for Text<'_> {
                 write!(f, "leader {leader}{term} ({}){}", self.ago("leaderless", *leaderless_since), Trace(election))
             }
             E::LeaderLost { leader, leader_term, last_contact, cause } => {
-                let heard = self.ago("last heard", *last_contact);
-                write!(f, "leader {leader} of {leader_term} lost: {cause}, {heard}")
+                write!(f, "leader {leader} of {leader_term} lost: {cause}")?;
+                // Who led itself was always in contact with the leader.
+                let led = *cause == LossOfLeader::SteppedDown;
+                if led { Ok(()) } else { write!(f, ", {}", self.ago("last heard", *last_contact)) }
             }
             E::EvidenceFound { leader, refused } => {
                 let how = if *refused { "refused" } else { "failed" };
@@ -392,7 +401,8 @@ impl Text<'_> {
             return Ok(());
         };
         write!(f, "campaign {attempt} ({trigger}")?;
-        waited.map_or(Ok(()), |waited| write!(f, " {waited}"))?;
+        let after = if *trigger == Trigger::ElectionTimeout { "" } else { " after" };
+        waited.map_or(Ok(()), |waited| write!(f, "{after} {waited}"))?;
         f.write_str(")")?;
         match previous {
             Some((leader, term)) => write!(f, ", leader {leader} of {term}")?,

@@ -244,7 +244,7 @@ impl Node {
 
     /// The election is over without a win: back to follower, and when to retry.
     pub(super) fn end_election(&mut self, outcome: Outcome, retry_at: Option<Time>) {
-        if !matches!(&self.part, Part::PreCandidate(pre_candidate) if pre_candidate.adopting) {
+        if !matches!(&self.part, Part::PreCandidate(pre_candidate) if !pre_candidate.is_asking()) {
             self.end_round(false);
         }
         let rounds = self.rounds();
@@ -272,21 +272,20 @@ impl Node {
         let needed = self.quorum();
         let free_at = self.ballot().and_then(|ballot| ballot.free_at(needed));
         match free_at {
-            Some(free_at) => {
-                let promised = free_at.max(self.now) + self.slot();
-                promised.min(self.evidence_retry_at())
-            }
+            Some(free_at) => free_at.max(self.now) + self.slot(),
             None => self.now + later,
         }
     }
 
-    /// With evidence of its own, a node need not wait for the promises of voters that are about to find theirs.
-    fn evidence_retry_at(&mut self) -> Time {
-        if self.evidence.is_none() || self.past.evidence_retries > 8 {
-            return Time::NEVER;
-        }
-        let wait = self.config.timing.succession_slot / 16 * (1 << self.past.evidence_retries);
+    /// With evidence of its own, a node need not wait for the promises of voters that are about to find theirs: another
+    /// round of the same election, soon and then less and less soon. `None` once the promises end earlier.
+    pub(super) fn evidence_retry_at(&mut self) -> Option<Time> {
+        self.evidence.as_ref()?;
+        let needed = self.quorum();
+        let free_at = self.ballot()?.free_at(needed)?;
+        let wait = self.config.timing.succession_slot / 16 * 2_u32.saturating_pow(self.past.evidence_retries);
+        let at = self.now + wait;
         self.past.evidence_retries += 1;
-        self.now + wait
+        (at < free_at).then_some(at)
     }
 }

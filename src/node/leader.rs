@@ -220,22 +220,15 @@ impl Node {
         }
     }
 
-    /// A heartbeat to everyone, and the record to those that lack it and have not been asked lately.
+    /// A heartbeat to everyone. Who lacks the record says so in its answer, and is sent it then: a dead peer costs a
+    /// heartbeat and no more.
     fn send_round(&mut self) {
-        let (now, timing) = (self.now, &self.config.timing);
-        let patience = timing.election_timeout_min / 2;
+        let (now, heartbeat) = (self.now, self.config.timing.heartbeat);
         let Part::Leader(leader) = &mut self.part else { return };
-        leader.next_heartbeat = now + timing.heartbeat;
+        leader.next_heartbeat = now + heartbeat;
         leader.note_round(self.next_request, now);
-        for at in 0..leader.progress.len() {
+        for at in 0..self.progress_len() {
             self.send_append(at, false);
-            let last = self.hard.last();
-            let Part::Leader(leader) = &self.part else { return };
-            let progress = &leader.progress[at];
-            let asked_lately = progress.append.is_some_and(|(_, sent)| now.since(sent) < patience);
-            if progress.durable < last && !asked_lately {
-                self.send_append(at, true);
-            }
         }
     }
 
@@ -274,15 +267,18 @@ impl Node {
             progress.append = None;
             self.tell_reply(reply, false);
         }
+        // §5.1: a leader that discovers a higher term reverts to follower; it never ignores such a reply, not even a yes
+        // of a follower that has moved on while its disk was busy.
+        if reply.term > term {
+            return self.leave_for_term(reply.term);
+        }
         match reply.verdict {
-            // §5.1: a leader that discovers a higher term reverts to follower; it never ignores such a reply.
-            Verdict::Refused(_) if reply.term > term => return self.leave_for_term(reply.term),
             Verdict::Refused(Reason::Resigned | Reason::StorageError) | Verdict::Granted => {}
             Verdict::Refused(_) => return,
         }
         if let ReplyBody::Append { promised, durable } = reply.body {
             self.note_ack(reply, promised, durable);
-            self.ask_again(reply);
+            self.ask_again(reply, durable);
         }
         self.advance_commit();
         self.name_new_disk();
@@ -322,12 +318,13 @@ impl Node {
     }
 
     /// A member that lacks the record is asked again within a round trip, not at the next heartbeat (L5).
-    fn ask_again(&mut self, reply: &Reply) {
-        let last = self.hard.last();
+    fn ask_again(&mut self, reply: &Reply, durable: Option<RecordId>) {
+        let (last, now) = (self.hard.last(), self.now);
+        let patience = self.config.timing.election_timeout_min / 2;
         let Part::Leader(leader) = &self.part else { return };
         let Some(at) = leader.progress.iter().position(|progress| progress.node == reply.from.node) else { return };
-        let progress = &leader.progress[at];
-        if progress.append.is_none() && progress.durable < last && !progress.amnesiac && !leader.has_handed_over() {
+        let asked_lately = leader.progress[at].append.is_some_and(|(_, sent)| now.since(sent) < patience);
+        if durable < last && !asked_lately && !leader.has_handed_over() {
             self.send_append(at, true);
         }
     }

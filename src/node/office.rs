@@ -91,7 +91,9 @@ impl Node {
         self.stopping = true;
         match &self.part {
             Part::Leader(leader) => {
-                if !leader.has_handed_over() {
+                // A transfer that drains already ends this node's office just as well.
+                let transferring = matches!(leader.phase, Phase::Draining(Then::Transfer(_)) | Phase::HandedOver);
+                if !transferring {
                     self.call_off_transfer();
                     self.drain(Then::Shutdown);
                 }
@@ -277,6 +279,8 @@ impl Node {
         // E5: the guard was revoked when office ended, and now its work has ended too.
         self.promises.clear_own();
         self.send_resign(work_term);
+        // A later term of office may be draining, and wait for the work of the earlier one.
+        self.finish_drain();
     }
 
     /// A node that is stopping leaves once nothing holds it: no office, no work, no hand-over, no answer that waits for

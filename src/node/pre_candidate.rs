@@ -15,14 +15,30 @@ pub(super) struct PreCandidate {
     pub(super) ballot: Ballot,
     /// When the round is given up; never while a learned record is being written.
     pub(super) deadline: Time,
+    /// A learned record is being written.
     pub(super) adopting: bool,
+    /// The round is over, and the next one begins at the deadline.
+    pub(super) pausing: bool,
+}
+
+impl PreCandidate {
+    /// Whether a round is open.
+    pub(super) fn is_asking(&self) -> bool {
+        !self.adopting && !self.pausing
+    }
 }
 
 impl Node {
     /// Entering pre-candidate has forgotten the leader, so that two pre-candidates can grant each other.
     pub(super) fn become_pre_candidate(&mut self, campaign: Campaign) {
         let ballot = self.new_ballot();
-        self.become_part(Part::PreCandidate(PreCandidate { campaign, ballot, deadline: Time::NEVER, adopting: false }));
+        self.become_part(Part::PreCandidate(PreCandidate {
+            campaign,
+            ballot,
+            deadline: Time::NEVER,
+            adopting: false,
+            pausing: false,
+        }));
         self.start_pre_vote();
     }
 
@@ -50,6 +66,7 @@ impl Node {
         pre_candidate.ballot = ballot;
         pre_candidate.deadline = deadline;
         pre_candidate.adopting = false;
+        pre_candidate.pausing = false;
         pre_candidate.campaign.rounds += 1;
         let round = pre_candidate.campaign.rounds;
         self.start_round(true, round, term);
@@ -82,7 +99,7 @@ impl Node {
         {
             return self.receive_probe_reply(reply);
         }
-        let asking = matches!(&self.part, Part::PreCandidate(pre_candidate) if !pre_candidate.adopting);
+        let asking = matches!(&self.part, Part::PreCandidate(pre_candidate) if pre_candidate.is_asking());
         if !asking {
             return self.tell_reply(&reply, true);
         }
@@ -141,7 +158,7 @@ impl Node {
 
     fn count_pre_votes(&mut self) {
         let Part::PreCandidate(pre_candidate) = &self.part else { return };
-        if pre_candidate.adopting {
+        if !pre_candidate.is_asking() {
             return;
         }
         match pre_candidate.ballot.tally(true) {
@@ -153,10 +170,21 @@ impl Node {
             }
             // E2 holds for the own vote too: a promise that is not over forbids it, whatever the others say.
             Tally::Won | Tally::Lost => {
+                if let Some(at) = self.evidence_retry_at() {
+                    return self.pause_until(at);
+                }
                 let outcome = self.why_refused();
                 let retry_at = self.retry_at();
                 self.end_election(outcome, Some(retry_at));
             }
+        }
+    }
+
+    fn pause_until(&mut self, at: Time) {
+        self.end_round(false);
+        if let Part::PreCandidate(pre_candidate) = &mut self.part {
+            pre_candidate.pausing = true;
+            pre_candidate.deadline = at;
         }
     }
 
@@ -184,6 +212,9 @@ impl Node {
         let Part::PreCandidate(pre_candidate) = &self.part else { return };
         if self.now < pre_candidate.deadline {
             return;
+        }
+        if pre_candidate.pausing {
+            return self.start_pre_vote();
         }
         self.end_election(Outcome::QuorumUnreachable, Some(self.now));
     }

@@ -48,12 +48,14 @@ impl Node {
     ) {
         let candidate = inbound.holder();
         let term = inbound.asked_term;
+        // E4: the exemption holds for one campaign, in the very next term.
+        let transfer = transfer.filter(|(_, its_term)| its_term.next() == Some(term));
         let plea =
             Plea { candidate: &candidate, amnesiac: inbound.from.amnesiac, term, last, transfer: transfer.as_ref() };
         let refusal = match self.judge(&plea) {
             // §5.1: a refusal for a stale record enters the candidate's term all the same; one for a promise, a
-            // quarantine or an identity changes nothing.
-            Err(refusal) if refusal.0 == Reason::RecordBehind => Some(refusal),
+            // quarantine or an identity changes nothing, nor does one without any record, which only asks for ours (S11).
+            Err(refusal) if refusal.0 == Reason::RecordBehind && last.is_some() => Some(refusal),
             Err(refusal) => return self.refuse_vote(&inbound, refusal),
             Ok(()) => None,
         };
@@ -152,9 +154,7 @@ impl Node {
     /// Whether the promise does not stand in the way: its leader handed over, or is lost on this node's own evidence.
     fn is_excused(&self, plea: &Plea<'_>) -> bool {
         let Some(promise) = self.promises.current() else { return true };
-        let handed_over = plea.transfer.is_some_and(|(leader, term)| {
-            *leader == promise.to && *term == promise.term && Some(plea.term) == term.next()
-        });
+        let handed_over = plea.transfer.is_some_and(|(leader, term)| *leader == promise.to && *term == promise.term);
         let lost = self.evidence.as_ref().is_some_and(|e| e.holder == promise.to && e.term == promise.term);
         handed_over || lost
     }

@@ -107,15 +107,12 @@ fn terms_and_leaders() {
         changed(TraceContext { trace_id: 0xabc, span_id: 1, flags: 1 }),
         "leader n2 of T4 (leaderless 12ms) trace 00000000000000000000000000000abc"
     );
-    assert_eq!(
-        shown(EventKind::LeaderLost {
-            leader: node("n1"),
-            leader_term: Term(3),
-            last_contact: at(1000),
-            cause: LossOfLeader::ConnectionLost,
-        }),
-        "leader n1 of T3 lost: connection closed, last heard 153ms ago"
-    );
+    let lost = |cause| {
+        let (leader, leader_term, last_contact) = (node("n1"), Term(3), at(1000));
+        shown(EventKind::LeaderLost { leader, leader_term, last_contact, cause })
+    };
+    assert_eq!(lost(LossOfLeader::ConnectionLost), "leader n1 of T3 lost: connection closed, last heard 153ms ago");
+    assert_eq!(lost(LossOfLeader::SteppedDown), "leader n1 of T3 lost: stepped down");
     assert_eq!(
         shown(EventKind::EvidenceFound { leader: node("n1"), refused: true }),
         "connection to leader n1 closed, reconnect refused"
@@ -143,6 +140,10 @@ fn campaigns_tell_why() {
     assert_eq!(
         campaign(Trigger::ConnectionLost, None, n1, Some(at(1150))),
         "campaign 1 (connection closed), leader n1 of T3 last heard 3ms ago"
+    );
+    assert_eq!(
+        campaign(Trigger::Startup, Some(waited(15, 15)), None, None),
+        "campaign 1 (no leader since start after 15ms of 150..300), no leader before"
     );
     assert_eq!(campaign(Trigger::Startup, None, None, None), "campaign 1 (no leader since start), no leader before");
 }

@@ -98,14 +98,28 @@ impl BlockFile for File {
 #[derive(Debug)]
 pub(super) struct OsDirectory {
     path: PathBuf,
-    _lock: File,
+    _lock: Lock,
+}
+
+/// The open lock file.
+#[derive(Debug)]
+#[cfg_attr(not(unix), allow(dead_code, reason = "elsewhere it only has to stay open"))]
+struct Lock(File);
+
+/// A process that another thread is just starting shares the open file until it runs its own program, so that closing
+/// alone would unlock it a moment later.
+#[cfg(unix)]
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.0, rustix::fs::FlockOperation::Unlock);
+    }
 }
 
 impl OsDirectory {
     /// Creates the directory if it is missing, and locks it.
     pub(super) fn open(path: PathBuf) -> Result<OsDirectory, StorageError> {
         create_durably(&path)?;
-        let _lock = lock(&path.join("lock"))?;
+        let _lock = Lock(lock(&path.join("lock"))?);
         Ok(OsDirectory { path, _lock })
     }
 }

@@ -118,7 +118,8 @@ impl Pulse {
         self.since.elapsed().saturating_sub(Duration::from_nanos(self.heard.load(Ordering::Relaxed)))
     }
 
-    fn beat(&self) {
+    /// Something was heard.
+    pub(super) fn beat(&self) {
         if self.heard.swap(nanos(self.since.elapsed()).max(1), Ordering::Relaxed) == 0 {
             self.first.notify_one();
         }

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http2::Builder;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tonic::Status;
+use tonic::codegen::Service as _;
 use tonic::metadata::MetadataMap;
 
 use super::error::status_of_handle;
@@ -30,8 +31,11 @@ const STRANGERS_MAX: usize = 256;
 const GREETING_MAX: Duration = Duration::from_secs(2);
 /// How often a connection is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(20);
-/// How many requests of one connection may be under way: those of all groups share it.
-const STREAMS_MAX: u32 = 512;
+/// How many requests of one connection may be under way: those of all groups share it, and more of them queue.
+const STREAMS_MAX: u32 = 256;
+/// How long one request may take, from its first header to the end of its answer. Members have shorter deadlines; this
+/// is for those who begin a request and never end it.
+const REQUEST_MAX: Duration = Duration::from_secs(60);
 /// The largest list of headers, in bytes.
 const HEADERS_LEN_MAX: u32 = 8 * 1024;
 /// The pause after the system refused to accept: it is out of file descriptors.
@@ -90,6 +94,10 @@ async fn connection(stream: TcpStream, door: Door, pulse: Arc<Pulse>) {
     }
     let tasks = Nursery::new();
     let service = ElectionServer::new(door).max_decoding_message_size(FRAME_LEN_MAX);
+    let service = service_fn(move |request| {
+        let mut service = service.clone();
+        async move { tokio::time::timeout(REQUEST_MAX, service.call(request)).await.map(|Ok(response)| response) }
+    });
     let stream = TokioIo::new(Watched { stream, pulse: pulse.clone() });
     let serving = Builder::new(tasks.spawner())
         .timer(TokioTimer::new())
@@ -97,7 +105,7 @@ async fn connection(stream: TcpStream, door: Door, pulse: Arc<Pulse>) {
         .keep_alive_timeout(KEEPALIVE)
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(HEADERS_LEN_MAX)
-        .serve_connection(stream, TowerToHyperService::new(service));
+        .serve_connection(stream, service);
     let mut serving = std::pin::pin!(serving);
     let greeted = tokio::time::timeout(GREETING_MAX, &mut serving).await;
     if greeted.is_err() && pulse.is_heard() {
@@ -150,4 +158,34 @@ impl Election for Door {
 fn trace_context(metadata: &MetadataMap) -> TraceContext {
     let text = metadata.get(TRACEPARENT).and_then(|value| value.to_str().ok());
     text.and_then(TraceContext::from_traceparent).unwrap_or(TraceContext::NONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_oldest_silent_stranger_makes_room() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        let mut connections = Connections::default();
+        let (inbox, _incoming) = Inbox::new();
+        let mut clients = Vec::new();
+        for n in 0..=STRANGERS_MAX {
+            clients.push(TcpStream::connect(address).await.expect("it listens"));
+            let (stream, _) = listener.accept().await.expect("a client");
+            connections.admit(stream, &inbox, &Arc::new(Peers::new()));
+            if n == 0 {
+                connections.strangers[0].pulse.beat();
+            }
+        }
+        assert_eq!(connections.strangers.len(), STRANGERS_MAX);
+        assert!(connections.strangers[0].pulse.is_heard(), "who greeted stays");
+        connections.tasks.join_next().await.expect("a connection").expect_err("the second was cut off");
+        connections.strangers[0].has_asked.store(true, Ordering::Relaxed);
+        clients.push(TcpStream::connect(address).await.expect("it listens"));
+        let (stream, _) = listener.accept().await.expect("a client");
+        connections.admit(stream, &inbox, &Arc::new(Peers::new()));
+        assert_eq!(connections.tasks.len(), STRANGERS_MAX + 1, "who has asked is no stranger, and needs no room");
+    }
 }

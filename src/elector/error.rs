@@ -1,0 +1,197 @@
+//! What can go wrong for those who hold an elector: one small enum for each boundary.
+
+use crate::config::ConfigError;
+use crate::driver::LossCause;
+use crate::observer::journal::JournalError;
+use crate::storage::StorageError;
+use crate::transport::TransportError;
+use crate::types::{NameError, NodeId};
+
+/// An error of the user's own work.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why an elector did not start. Nothing runs, and nothing listens.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting without which nothing works was not given.
+    #[error("{what} is missing: {advice}")]
+    Missing {
+        /// The setting.
+        what: &'static str,
+        /// What to write.
+        advice: &'static str,
+    },
+    /// A name cannot be used.
+    #[error("{what}: {source}")]
+    Name {
+        /// Whose name.
+        what: &'static str,
+        /// What is wrong with it.
+        source: NameError,
+    },
+    /// The numbers or the members do not go together.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The hard state cannot be read or written. Its incarnation may have been raised.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Listening failed. The incarnation was raised.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The journal cannot be written. Nothing was started.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The driver's thread or its runtime could not be made.
+    #[error("the driver could not be started: {0}")]
+    Driver(String),
+}
+
+impl StartError {
+    /// A stable name for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            StartError::Missing { .. } => "missing_setting",
+            StartError::Name { .. } => "bad_name",
+            StartError::Config(error) => error.code(),
+            StartError::Storage(error) => error.code(),
+            StartError::Transport(_) => "transport",
+            StartError::Journal(error) => error.code(),
+            StartError::Driver(_) => "driver",
+        }
+    }
+}
+
+/// Why leading ended for good.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LeadError {
+    /// The work failed while this node led. It has resigned.
+    #[error("the work failed: {0}")]
+    Work(BoxError),
+    /// The elector has stopped. This node leads nothing.
+    #[error("the elector has stopped")]
+    Stopped,
+}
+
+impl LeadError {
+    /// A stable name for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            LeadError::Work(_) => "work",
+            LeadError::Stopped => "stopped",
+        }
+    }
+}
+
+/// Why leadership was not given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResignError {
+    /// This node does not lead. Nothing was changed.
+    #[error("this node does not lead")]
+    NotLeader,
+    /// The elector has stopped. This node leads nothing.
+    #[error("the elector has stopped")]
+    Stopped,
+}
+
+impl ResignError {
+    /// A stable name for programs.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            ResignError::NotLeader => "not_leader",
+            ResignError::Stopped => "stopped",
+        }
+    }
+}
+
+/// A transfer that came about: another node leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TransferDone {
+    /// The new leader.
+    pub to: NodeId,
+}
+
+/// Why leadership was not handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// This node does not lead, or is not established. Nothing was changed.
+    #[error("this node does not lead")]
+    NotLeader,
+    /// It is giving up leadership already. Nothing was changed.
+    #[error("leadership is being given up already")]
+    InProgress,
+    /// The successor is not a voter, or is this node. Nothing was changed.
+    #[error("the successor is not another voter")]
+    NotAVoter,
+    /// No successor is in contact. Nothing was changed.
+    #[error("no successor is in contact")]
+    NoSuccessor,
+    /// The successor could not be brought up to date in time. This node still leads.
+    #[error("the successor could not be brought up to date in time")]
+    CalledOff,
+    /// The successor did not take over. This node has resigned, and an election follows.
+    #[error("the successor did not take over: an election follows")]
+    Failed,
+    /// The elector has stopped. This node leads nothing.
+    #[error("the elector has stopped")]
+    Stopped,
+}
+
+impl TransferError {
+    /// A stable name for programs.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            TransferError::NotLeader => "not_leader",
+            TransferError::InProgress => "in_progress",
+            TransferError::NotAVoter => "not_a_voter",
+            TransferError::NoSuccessor => "no_successor",
+            TransferError::CalledOff => "called_off",
+            TransferError::Failed => "failed",
+            TransferError::Stopped => "stopped",
+        }
+    }
+}
+
+/// Why a value was not proclaimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProclaimError {
+    /// This node does not lead. Nothing was changed.
+    #[error("this node does not lead")]
+    NotLeader,
+    /// The value is longer than 64 KiB. Nothing was changed.
+    #[error("a value of {len} bytes is longer than the {max} that can be proclaimed")]
+    TooLong {
+        /// Its length, in bytes.
+        len: usize,
+        /// The largest length, in bytes.
+        max: usize,
+    },
+    /// Leadership was lost before a quorum had the value. It may still be committed by a later leader.
+    #[error("leadership was lost before the value was committed: {0}")]
+    Lost(LossCause),
+    /// The elector has stopped. The value may still be committed by a later leader.
+    #[error("the elector has stopped")]
+    Stopped,
+}
+
+impl ProclaimError {
+    /// A stable name for programs.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            ProclaimError::NotLeader => "not_leader",
+            ProclaimError::TooLong { .. } => "too_long",
+            ProclaimError::Lost(_) => "lost",
+            ProclaimError::Stopped => "stopped",
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Permission to act as leader, for as long as it can be proven.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::error::{TransferDone, TransferError};
+use crate::clock;
+use crate::driver::{Command, Guard, LossCause, Parcel, StartWhen, TransferFailure};
+use crate::node::TransferRefused;
+use crate::types::{NodeId, Term, Time, TraceContext};
+
+/// A fencing token: strictly increasing from one leader to the next.
+///
+/// Send it with every write. A resource that keeps the highest token it saw, and refuses smaller ones, sees no write of
+/// an old leader after one of a newer, however long that leader's process stood still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fence(Term);
+
+impl Fence {
+    /// The number to send.
+    #[must_use]
+    pub fn get(self) -> u64 {
+        self.0.0
+    }
+
+    /// The term that it is.
+    #[must_use]
+    pub fn term(self) -> Term {
+        self.0
+    }
+}
+
+impl fmt::Display for Fence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.get())
+    }
+}
+
+/// Tells work to end. Clones are the same token.
+#[derive(Debug, Clone)]
+pub struct CancelToken(CancellationToken);
+
+impl CancelToken {
+    /// Whether the work should end.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// Waits until the work should end.
+    pub async fn cancelled(&self) {
+        self.0.cancelled().await;
+    }
+}
+
+/// Leadership of one term. Clones are the same leadership; dropping the last one ends the work and resigns.
+///
+/// Nothing here is a permission by itself: ask [`Leadership::is_valid`] close to each act, and send
+/// [`Leadership::fence`] with it.
+#[derive(Debug, Clone)]
+pub struct Leadership {
+    guard: Arc<Guard>,
+    when: StartWhen,
+}
+
+impl Leadership {
+    pub(super) fn new(guard: Arc<Guard>, when: StartWhen) -> Leadership {
+        Leadership { guard, when }
+    }
+
+    /// The fencing token of this leadership.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        Fence(self.guard.office.term)
+    }
+
+    /// Whether this node leads right now, by its own clock and its lease. Asks nobody, costs a few nanoseconds.
+    ///
+    /// The first *no* is final. Work started at [`StartWhen::Elected`] may hear *yes* while a former leader's lease
+    /// still runs: see [`Leadership::is_exclusive`].
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.guard.office.holds(clock::now())
+    }
+
+    /// Whether this node is the only leader right now: valid, and everything promised to former leaders is over.
+    #[must_use]
+    pub fn is_exclusive(&self) -> bool {
+        let now = clock::now();
+        self.guard.office.has_begun(now) && self.guard.office.holds(now)
+    }
+
+    /// When the work could begin: what this leadership was started for.
+    #[must_use]
+    pub fn started_when(&self) -> StartWhen {
+        self.when
+    }
+
+    /// Until when it is valid unless it is renewed, on the clock of [`clock::now`]; [`Time::ZERO`] once lost.
+    #[must_use]
+    pub fn valid_until(&self) -> Time {
+        self.guard.office.valid_until()
+    }
+
+    /// Asks a quorum whether this node still leads: a round trip.
+    ///
+    /// # Errors
+    /// [`LossCause`]: it does not, or it gave up meanwhile.
+    pub async fn verify(&self) -> Result<(), LossCause> {
+        if !self.is_valid() {
+            return Err(self.guard.office.cause().unwrap_or(LossCause::LeaseLapsed));
+        }
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Verify { term: self.guard.office.term, reply });
+        let verdict = tokio::select! {
+            biased;
+            cause = self.lost() => Err(cause),
+            answer = answer => answer.unwrap_or(Err(LossCause::Stopped)),
+        };
+        verdict.map_err(|cause| self.guard.office.cause().unwrap_or(cause))
+    }
+
+    /// Waits until leadership is lost or being given up, and says why. Returns at once if it is.
+    pub async fn lost(&self) -> LossCause {
+        self.guard.office.lost().await
+    }
+
+    /// A token that is cancelled when leadership is lost or being given up: work should end soon.
+    #[must_use]
+    pub fn token(&self) -> CancelToken {
+        CancelToken(self.guard.office.token().clone())
+    }
+
+    /// The trace context of the election that led here; not valid without telemetry.
+    #[must_use]
+    pub fn election_context(&self) -> TraceContext {
+        self.guard.office.election.get().copied().unwrap_or_default()
+    }
+
+    /// Gives up leadership. The guard is revoked at once; the node resigns when the last clone is dropped.
+    pub fn resign(&self) {
+        self.send(Command::Resign { term: Some(self.guard.office.term), reply: None });
+    }
+
+    /// Hands over to `to`, or to the best successor. Begins at once, whether or not the outcome is awaited.
+    ///
+    /// The hand-over waits for the work to end: a future that awaits the outcome while it holds a clone of this
+    /// leadership waits for itself, until the drain limit.
+    ///
+    /// # Errors
+    /// [`TransferError`] says whether this node still leads.
+    pub fn transfer_to(
+        &self,
+        to: Option<NodeId>,
+    ) -> impl Future<Output = Result<TransferDone, TransferError>> + Send + use<> {
+        let (reply, outcome) = oneshot::channel();
+        self.send(Command::Transfer { term: Some(self.guard.office.term), to, reply });
+        transferred(outcome)
+    }
+
+    /// Waits until the work must have ended.
+    pub(super) async fn expired(&self) {
+        self.guard.office.expired().await;
+    }
+
+    /// Whether the work must have ended by now.
+    pub(super) fn has_expired(&self) -> bool {
+        self.guard.office.has_expired()
+    }
+
+    fn send(&self, command: Command) {
+        self.guard.mail.send(Parcel::Command(self.guard.group, command));
+    }
+}
+
+/// Turns the driver's answer into the user's.
+pub(super) async fn transferred(
+    outcome: oneshot::Receiver<Result<NodeId, TransferFailure>>,
+) -> Result<TransferDone, TransferError> {
+    let failure = match outcome.await {
+        Ok(Ok(to)) => return Ok(TransferDone { to }),
+        Ok(Err(failure)) => failure,
+        Err(_) => return Err(TransferError::Stopped),
+    };
+    Err(match failure {
+        TransferFailure::CalledOff => TransferError::CalledOff,
+        TransferFailure::Failed => TransferError::Failed,
+        TransferFailure::Refused(TransferRefused::NotLeader) => TransferError::NotLeader,
+        TransferFailure::Refused(TransferRefused::InProgress) => TransferError::InProgress,
+        TransferFailure::Refused(TransferRefused::NotAVoter) => TransferError::NotAVoter,
+        TransferFailure::Refused(TransferRefused::NoSuccessor) => TransferError::NoSuccessor,
+    })
+}

@@ -1,0 +1,262 @@
+//! One call that sets up exporting: for programs without a telemetry set-up of their own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::{KeyValue, global};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use super::export::{Courier, shut_down};
+use super::settings::{Propagation, Resolved};
+use super::spans::{Provider, Spans};
+use crate::message::Identity;
+
+/// How long [`Guard::shutdown`] waits for the last spans to leave.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
+
+/// What [`init`] is to set up. A service's name alone will do.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Init {
+    service: String,
+    endpoint: Option<String>,
+    subscriber: bool,
+}
+
+impl Init {
+    /// For that service. `OTEL_SERVICE_NAME` has the last word.
+    pub fn new(service: impl Into<String>) -> Init {
+        Init { service: service.into(), endpoint: None, subscriber: true }
+    }
+
+    /// Exports there, whatever the environment says: `http://host:4317`.
+    pub fn endpoint(mut self, endpoint: impl Into<String>) -> Init {
+        self.endpoint = Some(endpoint.into());
+        self
+    }
+
+    /// Leaves `tracing` alone: the application installs a subscriber of its own.
+    pub fn without_subscriber(mut self) -> Init {
+        self.subscriber = false;
+        self
+    }
+}
+
+impl<S: Into<String>> From<S> for Init {
+    fn from(service: S) -> Init {
+        Init::new(service)
+    }
+}
+
+/// Why nothing could be set up. The process is as it was before.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InitError {
+    /// The exporter cannot be built for this endpoint. `https` needs TLS, which this exporter is built without.
+    #[error("cannot export to {endpoint}: {reason}")]
+    Exporter {
+        /// The endpoint.
+        endpoint: String,
+        /// Why.
+        reason: String,
+    },
+    /// The thread that exports cannot be started.
+    #[error("cannot start the exporting thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+impl InitError {
+    /// A stable name for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            InitError::Exporter { .. } => "exporter",
+            InitError::Thread(_) => "thread",
+        }
+    }
+}
+
+/// Keeps the exporting alive. [`Guard::shutdown`], or its drop, sends what is left and waits at most three seconds.
+pub struct Guard {
+    resolved: Resolved,
+    exporting: Option<Arc<Exporting>>,
+}
+
+/// The providers: one for the application, and one for each start of each node.
+struct Exporting {
+    endpoint: String,
+    nodes: Mutex<Nodes>,
+    application: SdkTracerProvider,
+    courier: Courier,
+}
+
+#[derive(Default)]
+struct Nodes {
+    closed: bool,
+    providers: BTreeMap<(String, String, u64), SdkTracerProvider>,
+}
+
+/// Sets up exporting by OTLP over gRPC, from a thread of its own, within a runtime or without one.
+///
+/// Reads `OTEL_EXPORTER_OTLP_ENDPOINT` (and `_TRACES_`), `_TIMEOUT`, `_HEADERS`, `_COMPRESSION`, `OTEL_SDK_DISABLED`,
+/// `OTEL_TRACES_EXPORTER`, `OTEL_PROPAGATORS`, `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_BSP_*` and
+/// `OTEL_TRACES_SAMPLER`; [`Guard::resolved`] says what came of them.
+///
+/// It installs the global tracer provider and propagators, and, unless there is one already or
+/// [`Init::without_subscriber`] was asked for, a `tracing` subscriber: the application's spans are exported, those of the
+/// exporter's own machinery are not, and log lines go to standard error if `RUST_LOG` says which. [`Guard::spans_for`]
+/// gives each node's election spans a provider of their own.
+///
+/// A collector that is away delays nothing: spans wait in a bounded queue, and are lost when it is full.
+///
+/// # Errors
+/// [`InitError`]; nothing was installed.
+pub fn init(service: impl Into<Init>) -> Result<Guard, InitError> {
+    let init = service.into();
+    let resolved = Resolved::from(&init.service, init.endpoint.as_deref(), |name| std::env::var(name).ok());
+    let Some(endpoint) = resolved.endpoint.clone() else { return Ok(Guard { resolved, exporting: None }) };
+    let courier = Courier::start()?;
+    let resource = Resource::builder().with_service_name(resolved.service.clone()).build();
+    let application = courier
+        .provider(&endpoint, resource, None)
+        .map_err(|error| InitError::Exporter { endpoint: endpoint.clone(), reason: error.to_string() })?;
+    let exporting = Exporting { endpoint, nodes: Mutex::default(), application, courier };
+    let mut guard = Guard { resolved, exporting: Some(Arc::new(exporting)) };
+    guard.install(init.subscriber);
+    Ok(guard)
+}
+
+impl Guard {
+    /// What was made of the environment: a line for a start-up log.
+    #[must_use]
+    pub fn resolved(&self) -> &Resolved {
+        &self.resolved
+    }
+
+    /// The election spans of that node, exported under a provider of its own: `service.name` is the node, `service.namespace`
+    /// the cluster, `service.instance.id` the node and its incarnation, so that a viewer shows who voted.
+    #[must_use]
+    pub fn spans_for(&self, cluster: &str, node: &str) -> Spans {
+        let exporting = self.exporting.clone();
+        let (cluster, node) = (cluster.to_owned(), node.to_owned());
+        let provider = move |who: &Identity| -> Option<Provider> {
+            Some(Arc::new(exporting.as_ref()?.provider(&cluster, &node, who)?))
+        };
+        Spans::builder().providers(provider).build()
+    }
+
+    /// Sends what is left, and waits at most three seconds for it. Returns whether everything has left. Spans that are
+    /// still open are lost: stop the nodes first.
+    pub fn shutdown(mut self) -> bool {
+        self.close()
+    }
+
+    fn close(&mut self) -> bool {
+        self.exporting.take().is_none_or(|exporting| shut_down(exporting.close(), SHUTDOWN_LIMIT))
+    }
+
+    fn install(&mut self, subscriber: bool) {
+        let Some(exporting) = &self.exporting else { return };
+        global::set_tracer_provider(exporting.application.clone());
+        let propagators = self.resolved.propagators.iter().map(|propagation| match propagation {
+            Propagation::TraceContext => {
+                Box::new(TraceContextPropagator::new()) as Box<dyn TextMapPropagator + Send + Sync>
+            }
+            Propagation::Baggage => Box::new(BaggagePropagator::new()),
+        });
+        global::set_text_map_propagator(TextMapCompositePropagator::new(propagators.collect()));
+        if !subscriber {
+            return;
+        }
+        let tracer = exporting.application.tracer(self.resolved.service.clone());
+        let exported = tracing_opentelemetry::layer().with_tracer(tracer).with_filter(quiet());
+        let chosen = std::env::var_os("RUST_LOG").is_some();
+        let shown = chosen.then(|| {
+            tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(EnvFilter::from_default_env())
+        });
+        if tracing_subscriber::registry().with(exported).with(shown).try_init().is_err() {
+            self.resolved.notes.push("a tracing subscriber is there already, and was left alone".to_owned());
+        }
+    }
+}
+
+/// What the bridge exports. A call of the exporter would trace its own HTTP/2 frames: one span became 1,500. Election
+/// spans do not come by the bridge.
+fn quiet() -> Targets {
+    let noisy = ["h2", "hyper", "hyper_util", "tonic", "tower", "reqwest", "opentelemetry", "opentelemetry_sdk"];
+    let noisy = noisy.into_iter().chain(["opentelemetry_otlp", "hustings"]);
+    Targets::new().with_default(LevelFilter::INFO).with_targets(noisy.map(|target| (target, LevelFilter::OFF)))
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("resolved", &self.resolved).finish_non_exhaustive()
+    }
+}
+
+impl Exporting {
+    /// The provider of that start of that node. One of an earlier start has nothing more to say.
+    fn provider(&self, cluster: &str, node: &str, who: &Identity) -> Option<SdkTracerProvider> {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        if nodes.closed {
+            return None;
+        }
+        let key = (cluster.to_owned(), node.to_owned(), who.incarnation.0);
+        if let Some(provider) = nodes.providers.get(&key) {
+            return Some(provider.clone());
+        }
+        let attributes = [
+            KeyValue::new("service.name", node.to_owned()),
+            KeyValue::new("service.namespace", cluster.to_owned()),
+            KeyValue::new("service.instance.id", format!("{node}/{}", who.incarnation)),
+        ];
+        let resource = Resource::builder().with_attributes(attributes).build();
+        // Elections are always sampled, also when a remote parent was not.
+        let built = self.courier.provider(&self.endpoint, resource, Some(Sampler::AlwaysOn));
+        let provider = built.inspect_err(|error| self.tell(node, error)).ok()?;
+        let earlier: Vec<_> = nodes.providers.keys().filter(|k| k.0 == key.0 && k.1 == key.1).cloned().collect();
+        let earlier: Vec<_> = earlier.iter().filter_map(|key| nodes.providers.remove(key)).collect();
+        nodes.providers.insert(key, provider.clone());
+        drop(nodes);
+        if !earlier.is_empty() {
+            // This is the node's thread: it waits for nothing.
+            shut_down(earlier, Duration::ZERO);
+        }
+        Some(provider)
+    }
+
+    fn tell(&self, node: &str, error: &opentelemetry_otlp::ExporterBuildError) {
+        tracing::warn!(
+            name: "raft.telemetry.exporter_missing",
+            target: super::TARGET,
+            node,
+            endpoint = self.endpoint.as_str(),
+            "the elections of this node leave no trace: {error}"
+        );
+    }
+
+    /// Every provider, to be shut down.
+    fn close(&self) -> Vec<SdkTracerProvider> {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.closed = true;
+        let mut providers: Vec<_> = std::mem::take(&mut nodes.providers).into_values().collect();
+        providers.push(self.application.clone());
+        providers
+    }
+}

@@ -1,0 +1,106 @@
+//! The log lines of an election: `tracing` events that name the span they belong to.
+
+use std::fmt;
+
+use crate::event::{Alarm, Event, EventKind};
+use crate::telemetry::OPENTELEMETRY_VERSION;
+use crate::types::TraceContext;
+
+/// The `tracing` target of every log line of an election.
+pub const TARGET: &str = "hustings::election";
+
+/// Writes `lines!(..)`: one call site per kind of event, since a name belongs to the call site.
+macro_rules! lines {
+    ($event:expr, $context:expr, $($pattern:pat => $level:ident $name:literal,)*) => {
+        match &$event.kind {
+            $($pattern => tracing::event!(
+                name: $name,
+                target: TARGET,
+                tracing::Level::$level,
+                node = $event.who.node.as_str(),
+                group = $event.who.group.as_str(),
+                term = i64::try_from($event.term.0).unwrap_or(i64::MAX),
+                role = $event.role.code(),
+                sequence = i64::try_from($event.sequence).unwrap_or(i64::MAX),
+                trace_id = $context.is_valid().then(|| tracing::field::display(TraceId($context))),
+                span_id = $context.is_valid().then(|| tracing::field::display(SpanId($context))),
+                "{}",
+                $event.text()
+            ),)*
+        }
+    };
+}
+
+/// Writes the line of an event. Its text is built only if somebody listens.
+pub(super) fn write(event: &Event, context: TraceContext) {
+    lines!(event, context,
+        EventKind::Started { .. } => INFO "raft.started",
+        EventKind::MembersAwaited { .. } => INFO "raft.members.awaited",
+        EventKind::Founded { .. } => INFO "raft.founded",
+        EventKind::Named { .. } => INFO "raft.disk.named",
+        EventKind::RoleChanged { .. } => INFO "raft.role.changed",
+        EventKind::TermAdvanced { .. } => INFO "raft.term.advanced",
+        EventKind::LeaderChanged { .. } => INFO "raft.leader.changed",
+        EventKind::LeaderLost { .. } => INFO "raft.leader.lost",
+        EventKind::EvidenceFound { .. } => INFO "raft.evidence.found",
+        EventKind::ElectionStarted { .. } => INFO "raft.election.started",
+        EventKind::RoundStarted { .. } => INFO "raft.round.started",
+        EventKind::RequestSent { .. } => DEBUG "raft.request.sent",
+        EventKind::ReplyReceived { .. } => DEBUG "raft.reply.received",
+        EventKind::CallFailed { .. } => DEBUG "raft.call.failed",
+        EventKind::QuorumReached { .. } => INFO "raft.quorum.reached",
+        EventKind::RoundEnded { .. } => INFO "raft.round.ended",
+        EventKind::ElectionEnded { .. } => INFO "raft.election.ended",
+        EventKind::Elected { .. } => INFO "raft.elected",
+        EventKind::RecordAppended { .. } => DEBUG "raft.record.appended",
+        EventKind::RecordAccepted { .. } => DEBUG "raft.record.accepted",
+        EventKind::RecordAdopted { .. } => INFO "raft.record.adopted",
+        EventKind::Committed { .. } => DEBUG "raft.record.committed",
+        EventKind::Established { .. } => INFO "raft.established",
+        EventKind::BecameExclusive { .. } => INFO "raft.exclusive",
+        EventKind::LeadershipEnded { .. } => INFO "raft.leadership.ended",
+        EventKind::GuardRevoked { .. } => INFO "raft.guard.revoked",
+        EventKind::Resigned { .. } => INFO "raft.resigned",
+        EventKind::LeaderResigned { .. } => INFO "raft.leader.resigned",
+        EventKind::WorkStarted => DEBUG "raft.work.started",
+        EventKind::WorkEnded { .. } => DEBUG "raft.work.ended",
+        EventKind::TransferStarted { .. } => INFO "raft.transfer.started",
+        EventKind::TransferEnded { .. } => INFO "raft.transfer.ended",
+        EventKind::RequestReceived { .. } => DEBUG "raft.request.received",
+        EventKind::RequestAnswered { .. } => DEBUG "raft.request.answered",
+        EventKind::PersistStarted { .. } => DEBUG "raft.hard_state.started",
+        EventKind::PersistEnded { .. } => DEBUG "raft.hard_state.written",
+        EventKind::PersistFailed { .. } => WARN "raft.hard_state.failed",
+        EventKind::Paused { .. } => WARN "raft.driver.paused",
+        EventKind::Alarmed { alarm: Alarm::Equivocation, .. } => ERROR "raft.alarm.raised",
+        EventKind::Alarmed { .. } => WARN "raft.alarm.raised",
+        EventKind::Stopped { .. } => INFO "raft.stopped",
+    );
+}
+
+/// Says, once, why no trace will be seen.
+pub(super) fn provider_missing() {
+    tracing::info!(
+        name: "raft.telemetry.provider_missing",
+        target: TARGET,
+        opentelemetry = OPENTELEMETRY_VERSION,
+        "no OpenTelemetry tracer provider is installed, so that this election leaves no trace: install one for \
+         opentelemetry {OPENTELEMETRY_VERSION} (another version has another global), or give Spans one"
+    );
+}
+
+struct TraceId(TraceContext);
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0.trace_id)
+    }
+}
+
+struct SpanId(TraceContext);
+
+impl fmt::Display for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0.span_id)
+    }
+}

@@ -1,0 +1,269 @@
+//! One group of one node: which operations are open, and which event belongs to which.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanKind;
+
+use super::candidate::{Detect, Election, StrayAppends};
+use super::leader::{Office, Resigning, Transfer};
+use super::tree::{Key, Plan, Tree};
+use super::voter::Call;
+use super::{Setup, notes};
+use crate::event::{CallId, Event, EventKind, WriteId};
+use crate::message::{Identity, RequestId, RequestKind};
+use crate::record::RecordId;
+use crate::telemetry::keys::{self, link, span};
+use crate::types::{Term, Time, TraceContext};
+
+/// How often what is stale is looked for.
+const SWEEP: Duration = Duration::from_secs(10);
+/// How many requests may be remembered whose reply never came.
+const REQUESTS_MAX: usize = 1024;
+
+/// A request that was sent.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) key: Key,
+    pub(super) context: TraceContext,
+}
+
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) tree: Tree,
+    pub(super) setup: Arc<Setup>,
+    pub(super) who: Option<Arc<Identity>>,
+    pub(super) election: Option<Election>,
+    /// This node's newest election.
+    pub(super) newest: TraceContext,
+    /// The election that made the leader who was known last.
+    pub(super) made_leader: TraceContext,
+    pub(super) detect: Option<Detect>,
+    pub(super) office: Option<Office>,
+    pub(super) transfer: Option<Transfer>,
+    pub(super) resigning: Option<Resigning>,
+    /// A record that a leader sends round, other than its no-op.
+    pub(super) replication: Option<(RecordId, Key)>,
+    pub(super) stray: StrayAppends,
+    /// When the node started, while no leader has been known since.
+    pub(super) started: Option<Time>,
+    pub(super) requests: BTreeMap<RequestId, Asked>,
+    pub(super) calls: BTreeMap<CallId, Call>,
+    /// The call that was answered last: an election that it ordered still links to it.
+    pub(super) answered: Option<(CallId, TraceContext)>,
+    pub(super) writes: BTreeMap<WriteId, Vec<Key>>,
+    /// The call that is being dealt with, and the instant at which it is.
+    pub(super) focus: Option<(Time, Key)>,
+    /// What changed without belonging to an operation, while its instant lasts.
+    transition: Option<(Time, Key)>,
+    swept: Time,
+}
+
+impl Group {
+    pub(super) fn new(tree: Tree, setup: Arc<Setup>) -> Self {
+        Group {
+            tree,
+            setup,
+            who: None,
+            election: None,
+            newest: TraceContext::NONE,
+            made_leader: TraceContext::NONE,
+            detect: None,
+            office: None,
+            transfer: None,
+            resigning: None,
+            replication: None,
+            stray: StrayAppends::default(),
+            started: None,
+            requests: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            answered: None,
+            writes: BTreeMap::new(),
+            focus: None,
+            transition: None,
+            swept: Time::ZERO,
+        }
+    }
+
+    pub(super) fn newest_election(&self) -> TraceContext {
+        self.newest
+    }
+
+    pub(super) fn request(&self, id: RequestId) -> TraceContext {
+        self.requests.get(&id).map_or(TraceContext::NONE, |asked| asked.context)
+    }
+
+    /// Folds the event in, and says which span its log line belongs to.
+    pub(super) fn observe(&mut self, event: &Event) -> TraceContext {
+        self.settle(event);
+        let logged = match &event.kind {
+            EventKind::ElectionStarted { .. } => self.election_started(event),
+            EventKind::RoundStarted { .. } => self.round_started(event),
+            EventKind::RequestSent { id, to, kind, asked_term } => {
+                self.request_sent(event, *id, to, *kind, *asked_term)
+            }
+            EventKind::ReplyReceived { .. } => self.reply_received(event),
+            EventKind::CallFailed { id, to, kind, error } => self.call_failed(event, *id, to, *kind, error),
+            EventKind::QuorumReached { .. } => self.quorum_reached(event),
+            EventKind::RoundEnded { .. } => self.round_ended(event),
+            EventKind::Elected { .. } => self.elected(event),
+            EventKind::Established { .. } => self.established(event),
+            EventKind::ElectionEnded { .. } => self.election_ended(event),
+            EventKind::RequestReceived { .. } => self.request_received(event),
+            EventKind::RequestAnswered { .. } => self.request_answered(event),
+            EventKind::PersistStarted { write, causes } => self.persist_started(event, *write, causes),
+            EventKind::PersistEnded { write } => self.persist_ended(event, *write),
+            EventKind::PersistFailed { write, error } => self.persist_failed(event, *write, error),
+            EventKind::LeaderChanged { .. } => self.leader_changed(event),
+            EventKind::LeadershipEnded { .. } => self.leadership_ended(event),
+            EventKind::TransferStarted { to } => self.transfer_started(event, to),
+            EventKind::TransferEnded { to, outcome } => self.transfer_ended(event, to, *outcome),
+            EventKind::Resigned { .. } => self.resigned(event),
+            EventKind::RecordAppended { id, cause, .. } => self.record_appended(event, *id, *cause),
+            EventKind::Committed { id } => self.committed(event, *id),
+            EventKind::Started { .. } => {
+                self.started = Some(event.at);
+                Some(self.note(event))
+            }
+            EventKind::Stopped { .. } => return self.stopped(event),
+            _ => Some(self.note(event)),
+        };
+        logged.unwrap_or_default()
+    }
+
+    /// Adds the event to the operation that it belongs to, or to a transition of its own: none is orphaned.
+    pub(super) fn note(&mut self, event: &Event) -> TraceContext {
+        let key = self.home(event).unwrap_or_else(|| self.transition(event));
+        self.note_on(key, event)
+    }
+
+    /// Adds the event to that span.
+    pub(super) fn note_on(&mut self, key: Key, event: &Event) -> TraceContext {
+        let (name, mut attributes) = notes::describe(event);
+        attributes.push(keys::count(keys::SEQUENCE, event.sequence));
+        self.tree.event(key, name, event.at, attributes);
+        self.tree.logged(key)
+    }
+
+    /// The open operation that an event belongs to which names none.
+    pub(super) fn home(&self, event: &Event) -> Option<Key> {
+        let call = self.focus.filter(|(at, _)| *at == event.at).map(|(_, key)| key);
+        let election = self.election.as_ref().map(|election| election.root);
+        let transfer = self.transfer.as_ref().map(|transfer| transfer.key);
+        [call, election, transfer].into_iter().flatten().find(|key| self.tree.is_open(*key))
+    }
+
+    /// The transition of this instant.
+    pub(super) fn transition(&mut self, event: &Event) -> Key {
+        if let Some((_, key)) = self.transition.filter(|(at, _)| *at == event.at) {
+            return key;
+        }
+        let mut plan = self.plan(event, span::TRANSITION, SpanKind::Internal);
+        plan.attributes.extend([keys::term(event.term), keys::code("raft.role", event.role.code())]);
+        plan.links.extend(self.elected_by());
+        let key = self.tree.root(plan);
+        self.transition = Some((event.at, key));
+        key
+    }
+
+    /// The transition of this instant, if there is one.
+    pub(super) fn current_transition(&self, at: Time) -> Option<Key> {
+        self.transition.filter(|(since, key)| *since == at && self.tree.is_open(*key)).map(|(_, key)| key)
+    }
+
+    /// Takes the transition of this instant over, so that it stays open.
+    pub(super) fn keep_transition(&mut self, event: &Event) -> Key {
+        let key = self.transition(event);
+        self.transition = None;
+        key
+    }
+
+    /// A span with what every span says.
+    pub(super) fn plan(&self, event: &Event, name: &'static str, kind: SpanKind) -> Plan {
+        let attributes = vec![
+            keys::text("raft.cluster.id", event.who.cluster.as_str()),
+            keys::text("raft.group.id", event.who.group.as_str()),
+            keys::node("raft.node.id", &event.who.node),
+            keys::count("raft.node.incarnation", event.who.incarnation.0),
+            keys::count(keys::SEQUENCE, event.sequence),
+        ];
+        Plan { name, kind, at: event.at, attributes, links: Vec::new(), cut: None }
+    }
+
+    /// What finds all traces of one term, those of rivals included.
+    pub(super) fn election_id(event: &Event, term: Term) -> KeyValue {
+        KeyValue::new("raft.election.id", format!("{}/{}/{}", event.who.cluster, event.who.group, term.0))
+    }
+
+    /// The election that put this node into office.
+    pub(super) fn elected_by(&self) -> Option<(&'static str, TraceContext)> {
+        let election = self.office.as_ref().map(|office| office.election).filter(TraceContext::is_valid)?;
+        Some((link::ELECTED_BY, election))
+    }
+
+    /// What a node that ended its child early says of it.
+    pub(super) fn unanswered(kind: RequestKind) -> KeyValue {
+        keys::code(keys::verdict_keys(kind).1, "unanswered")
+    }
+
+    /// Ends what the passing of time ends.
+    fn settle(&mut self, event: &Event) {
+        if self.who.as_ref().is_none_or(|who| who.incarnation != event.who.incarnation || who.node != event.who.node) {
+            self.forget();
+        }
+        if self.who.is_none() {
+            self.tree.belong_to(&event.who);
+        }
+        self.who = Some(Arc::clone(&event.who));
+        self.settle_instant(event.at);
+        if event.at.since(self.swept) >= SWEEP || self.requests.len() > REQUESTS_MAX {
+            self.swept = event.at;
+            self.sweep(event.at);
+        }
+    }
+
+    /// Ends what lasted for the instant before.
+    fn settle_instant(&mut self, now: Time) {
+        self.settle_calls(now);
+        self.settle_election(now);
+        self.settle_transfer(now);
+        self.settle_resignation(now);
+        if let Some((at, key)) = self.transition.take_if(|(at, _)| *at != now) {
+            self.tree.end(key, at);
+        }
+    }
+
+    fn sweep(&mut self, now: Time) {
+        self.tree.sweep(now);
+        let tree = &self.tree;
+        self.requests.retain(|_, asked| tree.is_open(asked.key));
+        self.calls.retain(|_, call| tree.is_open(call.key));
+        self.writes.retain(|_, keys| keys.iter().any(|key| tree.is_open(*key)));
+        self.election.take_if(|election| !tree.is_open(election.root));
+        self.transfer.take_if(|transfer| !tree.is_open(transfer.key));
+        self.resigning.take_if(|resigning| !tree.is_open(resigning.key));
+        self.replication.take_if(|(_, key)| !tree.is_open(*key));
+    }
+
+    fn stopped(&mut self, event: &Event) -> TraceContext {
+        self.drop_calls(event.at);
+        let logged = self.note(event);
+        self.tree.end_all(event.at);
+        self.forget();
+        logged
+    }
+
+    /// The node is gone, nobody knows when.
+    pub(super) fn abandon(&mut self) {
+        self.settle_instant(Time::NEVER);
+        self.tree.abandon_all();
+    }
+
+    /// Another start of the node knows nothing of what this one was at.
+    fn forget(&mut self) {
+        self.abandon();
+        *self = Group::new(self.tree.renewed(), Arc::clone(&self.setup));
+    }
+}

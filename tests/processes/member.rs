@@ -1,0 +1,131 @@
+//! Members as processes: the example `node`, with what it prints.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Longer than anything here takes on a busy machine: a condition that fails this long has failed.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Waits for a condition, and says which one did not come.
+pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(start.elapsed() < LIMIT, "waited {LIMIT:?} for {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+type Lines = Arc<Mutex<Vec<String>>>;
+
+struct Member {
+    child: Child,
+    lines: Lines,
+}
+
+pub(crate) struct Cluster {
+    addresses: BTreeMap<String, String>,
+    data: tempfile::TempDir,
+    collector: String,
+    members: BTreeMap<String, Member>,
+}
+
+impl Cluster {
+    pub(crate) fn new(ids: &[&str], collector: &str) -> Cluster {
+        // All ports are held until all are known, so that no two members get the same.
+        let held: Vec<TcpListener> =
+            ids.iter().map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+        let address = |listener: &TcpListener| listener.local_addr().expect("bound").to_string();
+        let addresses = ids.iter().zip(&held).map(|(id, listener)| ((*id).to_owned(), address(listener))).collect();
+        let data = tempfile::tempdir().expect("a temporary folder");
+        Cluster { addresses, data, collector: collector.to_owned(), members: BTreeMap::new() }
+    }
+
+    pub(crate) fn start(&mut self, id: &str, more: &[&str]) {
+        let mut command = Command::new(program());
+        command.args(["--id", id, "--listen", &self.addresses[id]]).arg("--data").arg(self.data.path().join(id));
+        for (peer, address) in self.addresses.iter().filter(|(peer, _)| *peer != id) {
+            command.args(["--peer", &format!("{peer}={address}")]);
+        }
+        command.args(more).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &self.collector).env("OTEL_BSP_SCHEDULE_DELAY", "50");
+        let mut child = command.spawn().expect("the example `node` is built beside this test");
+        let lines = Lines::default();
+        let (sink, output) = (lines.clone(), child.stdout.take().expect("piped"));
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                sink.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        self.members.insert(id.to_owned(), Member { child, lines });
+    }
+
+    /// Who says that it leads alone and has not said since that it no longer does, `but` for these.
+    pub(crate) fn leader(&self, but: &[&str]) -> Option<String> {
+        let leads = |lines: &[String]| {
+            let newest =
+                lines.iter().rev().find(|line| line.contains("leading alone") || line.contains("no longer leading"));
+            newest.is_some_and(|line| line.contains("leading alone"))
+        };
+        let mut candidates = self.members.iter().filter(|(id, _)| !but.contains(&id.as_str()));
+        candidates.find(|(_, member)| leads(&member.lines())).map(|(id, _)| id.clone())
+    }
+
+    /// Whether that member's present process printed a line with the text.
+    pub(crate) fn says(&self, id: &str, text: &str) -> bool {
+        self.members[id].lines().iter().any(|line| line.contains(text))
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self, id: &str) {
+        let member = self.members.get_mut(id).expect("a member");
+        member.child.kill().expect("it runs");
+        member.child.wait().expect("it was killed");
+    }
+
+    /// SIGTERM.
+    pub(crate) fn terminate(&self, id: &str) {
+        let pid = self.members[id].child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill(1)");
+        assert!(sent.success());
+    }
+
+    pub(crate) fn wait_for_exit(&mut self, id: &str) -> ExitStatus {
+        let child = &mut self.members.get_mut(id).expect("a member").child;
+        wait_for("a member to leave", || child.try_wait().expect("it was started here"))
+    }
+}
+
+impl Member {
+    fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for (id, member) in &mut self.members {
+            let _ = member.child.kill();
+            let _ = member.child.wait();
+            if std::thread::panicking() {
+                for line in member.lines() {
+                    eprintln!("{id} | {line}");
+                }
+            }
+        }
+    }
+}
+
+/// Examples are built with the tests, in the folder beside them.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().expect("this test's own path");
+    let target = test.parent().and_then(|deps| deps.parent()).expect("target/<profile>/deps");
+    target.join("examples").join(format!("node{}", std::env::consts::EXE_SUFFIX))
+}

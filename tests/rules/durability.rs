@@ -1,0 +1,263 @@
+//! S and L: what is durable before it is promised, and what a failed disk still allows.
+
+use super::bench::*;
+use hustings::event::{Alarm, CallId, EventKind, LeadershipEnd, Role, WriteId};
+use hustings::message::{Reason, RequestBody, RequestKind};
+use hustings::node::Input;
+use hustings::types::Time;
+
+/// S3: a granted vote leaves only when it is durable.
+#[test]
+fn a_granted_vote_waits_for_the_disk() {
+    let mut a = abc().slow_disk().start();
+    let out = a.request_vote("b", 2, id(1, 1));
+    assert!(out.replies.is_empty());
+    let state = &a.writing.as_ref().expect("a write under way").state;
+    assert_eq!((state.term.0, state.voted_for.as_ref().map(|n| n.as_str())), (2, Some("b")));
+    assert!(verdict(&a.persisted()).is_granted());
+}
+
+/// S3: a candidate asks beside its own write, but counts its own vote, and leads, only when that is durable.
+#[test]
+fn a_candidate_leads_only_when_its_own_vote_is_durable() {
+    let mut a = abc().slow_disk().start();
+    let asked = a.become_candidate();
+    assert_eq!(asked.len(), 2, "the requests leave beside the write");
+    a.grant(&asked[0]);
+    assert_eq!(a.role(), Role::Candidate);
+    a.grant(&asked[1]);
+    assert_eq!(a.role(), Role::Candidate, "a quorum without its own vote is not enough to lead");
+    a.persisted();
+    assert_eq!(a.role(), Role::Leader);
+}
+
+/// S3: the same where the own vote alone is the quorum.
+#[test]
+fn a_single_node_leads_only_when_its_own_vote_is_durable() {
+    let mut a = Setup::of("a").slow_disk().start();
+    a.tick();
+    assert_eq!(a.role(), Role::Candidate);
+    a.persisted();
+    assert_eq!(a.role(), Role::Leader);
+    assert!(a.node.committed().is_none(), "L5: nor is its record committed before it is durable");
+    a.persisted();
+    assert_eq!(a.node.committed().map(|record| record.id), Some(id(2, 2)));
+}
+
+/// S12: a finished write releases only what it contained.
+#[test]
+fn a_finished_write_releases_only_what_it_contained() {
+    let mut a = abc().slow_disk().start();
+    a.request_vote("b", 2, id(1, 1));
+    let out = a.request_vote("c", 3, id(1, 1));
+    assert!(out.persist.is_none() && out.replies.is_empty(), "one write at a time");
+    let out = a.persisted();
+    assert_eq!(reply(&out).to.node, node("b"));
+    assert_eq!(out.persist.as_ref().map(|persist| persist.state.term.0), Some(3), "the second follows");
+    a.writing = out.persist.clone();
+    assert_eq!(reply(&a.persisted()).to.node, node("c"));
+}
+
+/// S12: what changes while a write is under way is merged into the next one.
+#[test]
+fn writes_are_merged() {
+    let mut a = abc().slow_disk().start();
+    a.request_vote("b", 2, id(1, 1));
+    a.append("c", 4, record_of("abc", 4, 2));
+    a.append("c", 4, record_of("abc", 4, 3));
+    let out = a.persisted();
+    let next = out.persist.expect("one more write");
+    assert_eq!((next.write, next.state.term.0, next.state.last()), (WriteId(2), 4, Some(id(4, 3))));
+}
+
+/// S12: an answer to the first of two writes that was heard of late releases nothing new.
+#[test]
+fn an_old_write_releases_nothing() {
+    let mut a = abc().slow_disk().start();
+    a.request_vote("b", 2, id(1, 1));
+    let first = a.writing.clone().expect("a write").write;
+    a.request_vote("c", 3, id(1, 1));
+    a.persisted();
+    let out = a.step(Input::Persisted(first));
+    assert!(out.replies.is_empty() && out.events.is_empty(), "{out:?}");
+}
+
+/// S12: a repeated request joins the write in flight; it is not answered from memory.
+#[test]
+fn a_repeated_request_joins_the_write_in_flight() {
+    let mut a = abc().slow_disk().start();
+    a.request_vote("b", 2, id(1, 1));
+    let out = a.request_vote("b", 2, id(1, 1));
+    assert!(out.replies.is_empty());
+    assert_eq!(out.dropped, [CallId(1)], "nobody waits for the first call any more");
+    let out = a.persisted();
+    assert_eq!(out.replies.iter().map(|(call, _)| *call).collect::<Vec<_>>(), [CallId(2)]);
+}
+
+/// S12: state changes in the step that decides it. A vote that is still being written is given already.
+#[test]
+fn a_vote_in_flight_is_given() {
+    let mut a = abc().slow_disk().start();
+    a.request_vote("b", 2, id(1, 1));
+    assert_eq!(verdict(&a.request_vote("c", 2, id(1, 1))), refused(Reason::AlreadyVoted));
+}
+
+/// S5: within a term the vote goes from none to one value, whoever asks afterwards.
+#[test]
+fn a_vote_never_changes_within_its_term() {
+    let mut a = abc().start();
+    a.request_vote("b", 2, id(1, 1));
+    for (from, last) in [("c", id(9, 9)), ("b", id(1, 1)), ("c", id(1, 1))] {
+        a.request_vote(from, 2, last);
+        a.heartbeat(from, 1);
+        assert_eq!((a.term(), a.voted_for()), (2, Some("b")));
+    }
+}
+
+/// L5: an accepted record is acknowledged when the disk holds it; heartbeats meanwhile are answered at once.
+#[test]
+fn a_record_waits_for_the_disk_and_a_heartbeat_does_not() {
+    let mut a = abc().slow_disk().start();
+    a.follow("b", 1);
+    let out = a.append("b", 1, record_of("abc", 1, 2));
+    assert!(out.replies.is_empty());
+    assert_eq!(acked(&a.heartbeat("b", 1)), (PROMISE, Some(id(1, 1))), "the promise is new, the disk's record is not");
+    assert_eq!(acked(&a.persisted()), (PROMISE, Some(id(1, 2))));
+    assert_eq!(acked(&a.heartbeat("b", 1)).1, Some(id(1, 2)));
+}
+
+/// L5: the leader's own copy counts only when it is durable.
+#[test]
+fn the_leaders_own_copy_counts_when_it_is_durable() {
+    let mut a = abc().slow_disk().start();
+    let asked = a.become_candidate();
+    a.grant(&asked[0]);
+    let out = a.persisted();
+    let appends = requests(&out, RequestKind::AppendEntries);
+    a.writing = out.persist;
+    a.ack(&appends[0]);
+    assert!(a.node.committed().is_none());
+    let out = a.persisted();
+    assert_eq!(a.node.committed().map(|record| record.id), Some(id(2, 2)));
+    assert!(happened(&out, |kind| matches!(kind, EventKind::Established { .. })));
+}
+
+/// L2: the record never goes back; a late append of the leader's own, older record is answered and not stored.
+#[test]
+fn the_record_never_goes_back() {
+    let mut a = abc().start();
+    a.append("b", 1, record_of("abc", 1, 5));
+    let out = a.append("b", 1, record_of("abc", 1, 4));
+    assert_eq!(acked(&out).1, Some(id(1, 5)));
+    assert_eq!(a.last(), id(1, 5));
+}
+
+/// S8: a record is never of a later term than its holder.
+#[test]
+fn a_record_of_a_later_term_than_its_leader_is_not_stored() {
+    let mut a = abc().start();
+    a.append("b", 2, record_of("abc", 7, 9));
+    assert_eq!((a.term(), a.last()), (2, id(1, 1)));
+}
+
+/// L1: a second content of one record is not stored, and an operator hears of it.
+#[test]
+fn two_contents_of_one_record_raise_an_alarm() {
+    let mut a = abc().start();
+    a.append("b", 1, record_of("abc", 1, 2));
+    let other = hustings::record::Record { proclaimed: value("other"), ..record_of("abc", 1, 2) };
+    let out = a.append("b", 1, other);
+    assert!(happened(&out, |kind| matches!(kind, EventKind::Alarmed { alarm: Alarm::Equivocation, .. })));
+    assert!(a.node.hard_state().record.as_ref().is_some_and(|record| record.proclaimed.is_empty()));
+}
+
+/// A follower learns that a record is committed only if it holds it.
+#[test]
+fn a_commit_is_learned_with_its_record() {
+    let mut a = abc().start();
+    let b = a.peer("b");
+    a.ask(&b, 1, append_entries(None, Some(id(1, 2))));
+    assert!(a.node.committed().is_none());
+    a.ask(&b, 1, append_entries(Some(record_of("abc", 1, 2)), Some(id(1, 2))));
+    assert_eq!(a.node.committed().map(|record| record.id), Some(id(1, 2)));
+}
+
+/// A failed write: whoever waited is refused, votes are refused, nothing is promised, nobody stands, nothing is retried.
+#[test]
+fn a_failed_disk_votes_and_promises_no_more() {
+    let mut a = abc().slow_disk().start();
+    a.request_vote("b", 2, id(1, 1));
+    let out = a.persist_failed();
+    assert_eq!(verdict(&out), refused(Reason::StorageError));
+    assert_eq!(verdict(&a.request_vote("b", 2, id(1, 1))), refused(Reason::StorageError));
+    assert_eq!(verdict(&a.pre_vote("b", 3, id(1, 1))), refused(Reason::StorageError));
+    let out = a.heartbeat("b", 3);
+    assert_eq!((verdict(&out), acked(&out).0), (refused(Reason::StorageError), std::time::Duration::ZERO));
+    assert!(out.persist.is_none(), "a failed write is not retried");
+    assert_eq!(a.node.deadline(), Time::NEVER);
+}
+
+/// V9: a leader whose write fails resigns at once.
+#[test]
+fn a_leader_whose_disk_fails_resigns_at_once() {
+    let mut a = abc().start();
+    a.lead();
+    a.manual_disk = true;
+    a.step(Input::Proclaim(value("x")));
+    let out = a.persist_failed();
+    let ended =
+        |kind: &EventKind| matches!(kind, EventKind::LeadershipEnded { cause: LeadershipEnd::StorageStalled, .. });
+    assert!(happened(&out, ended));
+    assert_eq!(asked(&requests(&out, RequestKind::Resign)), ["b", "c"]);
+    assert_eq!((a.role(), a.node.deadline()), (Role::Follower, Time::NEVER));
+}
+
+/// A candidate whose write fails is none any more, and does not lead by votes that come later.
+#[test]
+fn a_candidate_whose_disk_fails_gives_up() {
+    let mut a = abc().slow_disk().start();
+    let asked = a.become_candidate();
+    a.persist_failed();
+    assert_eq!(a.role(), Role::Follower);
+    a.grant(&asked[0]);
+    a.grant(&asked[1]);
+    assert_eq!((a.role(), a.node.deadline()), (Role::Follower, Time::NEVER));
+}
+
+/// S10: the user's order to campaign goes through a pre-vote as well.
+#[test]
+fn a_campaign_by_order_asks_first() {
+    let mut a = abc().start();
+    let out = a.step(Input::Campaign);
+    assert_eq!((a.role(), a.term()), (Role::PreCandidate, 1));
+    assert!(out.requests.iter().all(|request| matches!(request.body, RequestBody::PreVote { .. })));
+}
+
+/// The terms end without wrapping: the last one can be entered, and after it nobody stands.
+#[test]
+fn the_last_term_does_not_wrap() {
+    let mut a = abc().term(u64::MAX - 1).start();
+    a.become_leader();
+    assert_eq!(a.term(), u64::MAX);
+    let mut a = abc().term(u64::MAX).start();
+    let out = a.tick();
+    assert!(happened(&out, |kind| matches!(kind, EventKind::Alarmed { alarm: Alarm::TermExhausted, .. })));
+    assert_eq!((a.role(), a.term(), a.node.deadline()), (Role::Follower, u64::MAX, Time::NEVER));
+    assert!(verdict(&a.request_vote("b", u64::MAX, id(1, 1))).is_granted());
+}
+
+/// The machine is a function: the same state, seed and inputs give the same bytes.
+#[test]
+fn the_same_inputs_give_the_same_outputs() {
+    let run = || {
+        let mut a = Setup::of("abcde").seed(42).start();
+        let mut told = format!("{:?}", a.started);
+        for _ in 0..3 {
+            let asked = a.become_candidate();
+            told += &format!("{asked:?}{:?}", a.tick());
+        }
+        told += &format!("{:?}", a.lead());
+        told
+    };
+    assert_eq!(run(), run());
+}

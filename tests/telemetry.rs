@@ -1,0 +1,11 @@
+//! The election trace, from events to exported spans.
+
+#[path = "telemetry/stage.rs"]
+mod stage;
+
+#[path = "telemetry/elections.rs"]
+mod elections;
+#[path = "telemetry/offices.rs"]
+mod offices;
+#[path = "telemetry/traps.rs"]
+mod traps;
