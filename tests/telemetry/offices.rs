@@ -75,6 +75,21 @@ fn a_resignation_is_a_transition_with_a_pair_for_each_peer() {
 }
 
 #[test]
+fn a_leader_that_stops_says_so_in_its_own_trace() {
+    let exported = Exported::default();
+    let (mut a, mut b, _) = three(&exported);
+    a.tell(10, EventKind::Resigned { resigned_term: Term(4) });
+    let id = a.ask(10, "b", RequestKind::Resign, 4);
+    a.become_role(10, Role::Stopped);
+    a.tell(10, EventKind::Stopped { disk: DiskId(1) });
+    assert!(a.context(id).is_valid(), "messages leave after the events were told");
+    let call = b.receive(20, &a, id, RequestKind::Resign, 4);
+    b.answer(20, call, id, "a", RequestKind::Resign, Verdict::Granted);
+    exported.assert_sound();
+    assert_eq!(exported.on("b", "raft.resign").parent_span_id, exported.on("a", "raft.resign").span_context.span_id());
+}
+
+#[test]
 fn a_record_that_is_sent_round_is_a_transition_until_it_is_committed() {
     let exported = Exported::default();
     let mut a = Player::new("a", &exported);

@@ -280,7 +280,10 @@ impl Group {
         self.drop_calls(event.at);
         let logged = self.note(event);
         self.tree.end_all(event.at);
+        // What it said in leaving is still to be sent.
+        let requests = std::mem::take(&mut self.requests);
         self.forget();
+        self.requests = requests;
         logged
     }
 
