@@ -45,6 +45,9 @@ impl Node {
     /// Asks every voter for the term after this one; nobody's state changes by it (S9).
     fn start_pre_vote(&mut self) {
         let Some(term) = self.hard.term.next() else { return };
+        if self.durable.last != self.hard.last() {
+            return self.await_disk();
+        }
         let mut ballot = self.new_ballot();
         let me = self.holder();
         let last = self.hard.last();
@@ -71,6 +74,13 @@ impl Node {
             self.send_announced(&voter, term, RequestBody::PreVote { last });
         }
         self.count_pre_votes();
+    }
+
+    /// A1: a record that was learned is durable before anybody is told of it, in this campaign or in a later one.
+    fn await_disk(&mut self) {
+        let Part::PreCandidate(pre_candidate) = &mut self.part else { return };
+        pre_candidate.adopting = true;
+        pre_candidate.deadline = Time::NEVER;
     }
 
     /// Every voter but this node.
@@ -116,9 +126,7 @@ impl Node {
         {
             self.end_round(false);
             self.adopt(record, reply.term, &reply.from);
-            let Part::PreCandidate(pre_candidate) = &mut self.part else { return true };
-            pre_candidate.adopting = true;
-            pre_candidate.deadline = Time::NEVER;
+            self.await_disk();
             return true;
         }
         if reply.term > self.hard.term {

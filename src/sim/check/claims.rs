@@ -10,7 +10,7 @@ use crate::node::Input;
 use crate::promise::lease_end;
 use crate::quorum::reached;
 use crate::sim::host::Host;
-use crate::types::{DiskId, NodeId, Term, Time};
+use crate::types::{NodeId, Term, Time};
 
 /// What a host may claim if nothing happens: to be alone under `term` from `begin` until `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,8 @@ struct Office {
     elected_at: Time,
     /// When the heartbeats of this term were sent, on the leader's clock.
     sent: BTreeMap<RequestId, Time>,
-    promised: BTreeMap<(NodeId, DiskId), Time>,
+    /// By node: a new disk owes what the old one promised (D2).
+    promised: BTreeMap<NodeId, Time>,
     /// Whether the guard has said no after a yes, or has been revoked.
     over: bool,
     was_exclusive: bool,
@@ -145,7 +146,7 @@ impl Claims {
             && let ReplyBody::Append { promised, .. } = reply.body
         {
             let end = lease_end(&self.timing, sent, promised);
-            let slot = office.promised.entry((reply.from.node.clone(), reply.from.disk)).or_default();
+            let slot = office.promised.entry(reply.from.node.clone()).or_default();
             *slot = end.max(*slot);
         }
         if step.node.role() == Role::Leader {
@@ -199,10 +200,9 @@ fn lease_is_promised(step: &Step<'_>, office: &Office) -> Held {
     let Some(lease) = step.node.lease().filter(|_| office.term == step.node.term()) else { return Ok(()) };
     let Some(record) = &step.node.hard_state().record else { return Ok(()) };
     let own = &step.node.config().node;
-    let promised = |node: &NodeId, disk| office.promised.get(&(node.clone(), disk)).copied().unwrap_or_default();
+    let promised = |node: &NodeId| office.promised.get(node).copied().unwrap_or_default();
     let ends = record.members.iter().filter(|member| member.voter);
-    let mut ends: Vec<Time> =
-        ends.map(|m| if m.node == *own { Time::NEVER } else { promised(&m.node, m.disk) }).collect();
+    let mut ends: Vec<Time> = ends.map(|m| if m.node == *own { Time::NEVER } else { promised(&m.node) }).collect();
     let end = reached(&mut ends).unwrap_or_default();
     hold!(
         lease.end <= end,

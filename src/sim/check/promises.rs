@@ -31,6 +31,8 @@ pub(crate) struct Debts {
     released: Vec<(Holder, Term)>,
     closed: Vec<NodeId>,
     lost: Vec<NodeId>,
+    /// Whose death was proven, and when: nothing is owed to it, also where the answer leaves only later.
+    dead: Vec<(NodeId, Time)>,
     calls: BTreeMap<CallId, Call>,
     storage_failed: bool,
 }
@@ -54,6 +56,7 @@ impl Debts {
             released: Vec::new(),
             closed: Vec::new(),
             lost: Vec::new(),
+            dead: Vec::new(),
             calls: BTreeMap::new(),
             storage_failed: false,
         }
@@ -89,7 +92,8 @@ impl Debts {
             Input::PeerClosed(peer) => self.closed.push(peer.clone()),
             Input::PeerConnected(peer) => self.closed.retain(|closed| closed != peer),
             Input::PeerLost { peer, refused } => {
-                self.lose(peer, *refused && step.node.config().trust_connection_refused)
+                let proves_death = *refused && step.node.config().trust_connection_refused;
+                self.lose(step.now, peer, proves_death);
             }
             Input::PersistFailed(..) => self.storage_failed = true,
             _ => {}
@@ -115,6 +119,10 @@ impl Debts {
             RequestBody::Resign | RequestBody::TimeoutNow => self.release(from.clone(), request.term),
             RequestBody::RequestVote { transfer: Some((leader, term)), .. } => self.release(leader.clone(), *term),
             _ => {}
+        }
+        let heartbeat = matches!(request.body, RequestBody::AppendEntries { .. });
+        if heartbeat && step.node.term() == request.term && step.node.leader() == Some(&from.node) {
+            self.follow(&from, request.term);
         }
         self.calls.insert(call, Call { received: step.now, from: from.clone(), term: request.term, promise });
         let votes = matches!(request.body, RequestBody::RequestVote { .. });
@@ -180,21 +188,33 @@ impl Debts {
         hold!(promised <= call.promise.min(max), "E3", "promises {promised:?} of {:?}, at most {max:?}", call.promise);
         hold!(leaving.state.named.is_some(), "D2", "promises {promised:?}, and is amnesiac");
         hold!(!self.storage_failed, "E8", "promises {promised:?} after a failed write");
+        if self.dead.iter().any(|(peer, at)| *peer == call.from.node && *at >= call.received) {
+            return Ok(());
+        }
         let given = Given { to: call.from.clone(), term: call.term, until: call.received + promised };
+        let released = self.is_released(&given);
         match &mut self.current {
             Some(current) if current.to == given.to && current.term == given.term => {
                 current.until = current.until.max(given.until);
             }
-            Some(current) if current.term > given.term => self.owed_until = self.owed_until.max(given.until),
-            current => {
-                if let Some(old) = current.replace(given.clone()) {
-                    let released = self.released.iter().any(|(to, term)| *to == old.to && *term == old.term);
-                    self.owed_until = self.owed_until.max(if released { Time::ZERO } else { old.until });
-                    self.lost.retain(|lost| *lost == given.to.node);
-                }
-            }
+            _ if released => {}
+            _ => self.owed_until = self.owed_until.max(given.until),
         }
         Ok(())
+    }
+
+    /// A heartbeat of another leader moves the promise into what is owed, whenever its answer leaves.
+    fn follow(&mut self, to: &Holder, term: Term) {
+        if self.current.as_ref().is_some_and(|current| current.to == *to && current.term == term) {
+            return;
+        }
+        let followed = Given { to: to.clone(), term, until: Time::ZERO };
+        if let Some(old) = self.current.replace(followed)
+            && !self.is_released(&old)
+        {
+            self.owed_until = self.owed_until.max(old.until);
+        }
+        self.lost.retain(|lost| *lost == to.node);
     }
 
     fn is_released(&self, given: &Given) -> bool {
@@ -208,11 +228,15 @@ impl Debts {
     }
 
     /// Evidence: the connection closed, and the reconnect failed.
-    fn lose(&mut self, peer: &NodeId, proves_death: bool) {
+    fn lose(&mut self, now: Time, peer: &NodeId, proves_death: bool) {
         if self.closed.contains(peer) {
             self.lost.push(peer.clone());
         }
-        if proves_death && self.current.as_ref().is_some_and(|given| given.to.node == *peer) {
+        if !proves_death {
+            return;
+        }
+        self.dead.push((peer.clone(), now));
+        if self.current.as_ref().is_some_and(|given| given.to.node == *peer) {
             self.current = None;
         }
     }
