@@ -270,10 +270,12 @@ fn strangers(step: &Step<'_>) -> Held {
 /// S9: answering a pre-vote changes nothing, and what forbids a vote for a while raises no term.
 fn pre_vote_is_pure(step: &Step<'_>) -> Held {
     match step.input {
-        Input::Request { request, .. } if request.body.kind() == RequestKind::PreVote => {
-            if step.before.state.record.is_some() && step.now < step.before.deadline {
-                unchanged(step, "S9")?;
-            }
+        Input::Request { request, .. }
+            if request.body.kind() == RequestKind::PreVote
+                && step.before.state.record.is_some()
+                && step.now < step.before.deadline =>
+        {
+            unchanged(step, "S9")?;
         }
         Input::Reply(reply) if reply.kind == RequestKind::PreVote => {
             let waits = [Verdict::Refused(Reason::LeaderAlive), Verdict::Refused(Reason::RestartQuarantine)];
