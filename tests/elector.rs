@@ -708,3 +708,37 @@ async fn a_leader_whose_disk_fails_gives_way() {
         assert_ne!(new, old);
     }
 }
+
+/// SCENARIOS 36: work that ignores its cancellation holds a resignation up until the drain limit, and no longer.
+#[tokio::test]
+async fn work_that_ignores_its_token_is_dropped_at_the_drain_limit() {
+    let cluster = Cluster::start_with(1, |_, builder| builder.drain_limit(Duration::from_millis(100))).await;
+    let (began, mut begun) = mpsc::channel(8);
+    let elector = cluster.electors[0].clone();
+    let work = tokio::spawn(async move {
+        elector
+            .while_leader(|lead| {
+                let began = began.clone();
+                async move {
+                    let _ = began.send(lead.fence()).await;
+                    std::future::pending().await
+                }
+            })
+            .await
+    });
+    let first = patiently(begun.recv()).await.expect("work runs");
+    patiently(cluster.electors[0].resign()).await.expect("the work was dropped");
+    assert!(patiently(begun.recv()).await.expect("work runs again") > first);
+    work.abort();
+}
+
+/// A guard that is never dropped cannot keep a process from leaving.
+#[tokio::test]
+async fn a_guard_that_is_never_dropped_does_not_hang_a_shutdown() {
+    let cluster = Cluster::start_with(1, |_, builder| builder.drain_limit(Duration::from_millis(100))).await;
+    let lead = patiently(cluster.electors[0].campaign()).await.expect("it leads");
+    patiently(cluster.electors[0].shutdown()).await;
+    assert!(!lead.is_valid());
+    assert!(patiently(lead.verify()).await.is_err());
+    assert_eq!(patiently(lead.lost()).await, LossCause::ShuttingDown);
+}

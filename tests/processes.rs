@@ -108,7 +108,7 @@ fn three_processes_elect_survive_a_kill_and_every_election_is_one_trace() {
     let term = second.int("raft.term").expect("a term");
     cluster.start(&first_leader, &[]);
     wait_for("the killed node to follow", || {
-        cluster.says(&first_leader, &format!("follows {second_leader}")).then_some(())
+        cluster.says(&first_leader, &format!("leader {second_leader} of T")).then_some(())
     });
     assert_eq!(cluster.leader(&[&first_leader]), Some(second_leader.clone()));
 

@@ -5,6 +5,8 @@ mod stage;
 
 #[path = "telemetry/elections.rs"]
 mod elections;
+#[path = "telemetry/live.rs"]
+mod live;
 #[path = "telemetry/offices.rs"]
 mod offices;
 #[path = "telemetry/traps.rs"]

@@ -81,6 +81,14 @@ fn the_successor_of_a_transfer_is_not_refused_for_the_leaders_sake() {
     assert_eq!(verdict(&out), refused(Reason::LeaderAlive), "only for the very next term");
     let out = a.ask(&c, 2, RequestBody::RequestVote { last: Some(id(1, 1)), transfer: transfer(0) });
     assert_eq!(verdict(&out), refused(Reason::LeaderAlive), "only for the term that was handed over");
+    let out = a.ask(&c, 3, RequestBody::RequestVote { last: Some(id(1, 1)), transfer: transfer(2) });
+    assert_eq!(verdict(&out), refused(Reason::LeaderAlive), "nor for a term that was never promised");
+    let reborn = a.peer("b").with(|b| b.incarnation = hustings::types::Incarnation(2)).holder();
+    for other in [c.holder(), reborn] {
+        let transfer = Some((other, hustings::types::Term(1)));
+        let out = a.ask(&c, 2, RequestBody::RequestVote { last: Some(id(1, 1)), transfer });
+        assert_eq!(verdict(&out), refused(Reason::LeaderAlive), "nor for another than the one that was promised");
+    }
     let out = a.ask(&c, 2, RequestBody::RequestVote { last: Some(id(1, 1)), transfer: transfer(1) });
     assert!(verdict(&out).is_granted());
     assert_eq!(remainder(&out), std::time::Duration::ZERO);

@@ -219,11 +219,11 @@ fn unfounded(a: &mut Bench, name: &str) -> Output {
 #[test]
 fn a_first_start_waits_and_names_the_missing() {
     let missing = |out: &Output| -> Vec<String> {
-        let named = out.events.iter().filter_map(|event| match &event.kind {
+        let mut named = out.events.iter().filter_map(|event| match &event.kind {
             EventKind::MembersAwaited { missing } => Some(missing.iter().map(ToString::to_string).collect()),
             _ => None,
         });
-        named.last().unwrap_or_default()
+        named.next_back().unwrap_or_default()
     };
     let mut a = abc().blank().quarantined().start();
     assert_eq!(asked(&requests(&a.started, RequestKind::PreVote)), ["b", "c"]);

@@ -36,7 +36,8 @@ fn a_term_of_office_is_told_at_its_end() {
 
     let loose = exported.named("raft.transition");
     assert_eq!(events(&loose[0]), ["raft.role.changed", "raft.leader.lost"]);
-    assert_eq!(events(&loose[1]), ["raft.work.ended", "raft.stopped"]);
+    assert_eq!(events(&loose[1]), ["raft.work.ended"], "told at once: nothing else may come for long");
+    assert_eq!(events(&loose[2]), ["raft.stopped"]);
 }
 
 fn three(exported: &Exported) -> (Player, Player, Player) {
@@ -71,6 +72,21 @@ fn a_resignation_is_a_transition_with_a_pair_for_each_peer() {
     let server = exported.on("b", "raft.resign");
     assert_eq!(server.span_kind, SpanKind::Server);
     assert_eq!(events(&server), ["raft.leader.resigned"]);
+}
+
+#[test]
+fn a_leader_that_stops_says_so_in_its_own_trace() {
+    let exported = Exported::default();
+    let (mut a, mut b, _) = three(&exported);
+    a.tell(10, EventKind::Resigned { resigned_term: Term(4) });
+    let id = a.ask(10, "b", RequestKind::Resign, 4);
+    a.become_role(10, Role::Stopped);
+    a.tell(10, EventKind::Stopped { disk: DiskId(1) });
+    assert!(a.context(id).is_valid(), "messages leave after the events were told");
+    let call = b.receive(20, &a, id, RequestKind::Resign, 4);
+    b.answer(20, call, id, "a", RequestKind::Resign, Verdict::Granted);
+    exported.assert_sound();
+    assert_eq!(exported.on("b", "raft.resign").parent_span_id, exported.on("a", "raft.resign").span_context.span_id());
 }
 
 #[test]

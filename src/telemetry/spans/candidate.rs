@@ -9,7 +9,7 @@ use opentelemetry::trace::SpanKind;
 use super::group::{Asked, Group};
 use super::leader::Office;
 use super::tree::{Key, Plan};
-use crate::event::{CallId, Event, EventKind, Trigger, Waited};
+use crate::event::{CallId, Event, EventKind, Outcome, Trigger, Waited};
 use crate::message::{CallError, RequestId, RequestKind};
 use crate::telemetry::keys::{self, link, span};
 use crate::types::{NodeId, Term, Time, TraceContext};
@@ -26,7 +26,7 @@ pub(super) struct Election {
     /// link for an orphan, and calls the trace incomplete.
     links: Vec<(&'static str, TraceContext)>,
     votes: Option<(usize, usize, usize)>,
-    /// It is over, and waits through its instant for what follows from it: a role that changes back, exclusiveness.
+    /// It was not won, and waits through its instant for what follows from that: the role that changes back.
     ended: Option<Time>,
 }
 
@@ -357,7 +357,14 @@ impl Group {
         for attribute in attributes {
             self.tree.set(election.root, attribute);
         }
-        self.tree.end_children(election.root, event.at);
+        let root = election.root;
+        if *outcome == Outcome::Won {
+            // A leader that is well has nothing more to tell, maybe for days.
+            self.tree.end(root, event.at);
+            self.election = None;
+        } else {
+            self.tree.end_children(root, event.at);
+        }
         Some(logged)
     }
 

@@ -58,6 +58,8 @@ pub(super) struct Group {
     pub(super) focus: Option<(Time, Key)>,
     /// What changed without belonging to an operation, while its instant lasts.
     transition: Option<(Time, Key)>,
+    /// Transitions whose writes are not done yet.
+    lingering: Vec<Key>,
     swept: Time,
 }
 
@@ -83,6 +85,7 @@ impl Group {
             writes: BTreeMap::new(),
             focus: None,
             transition: None,
+            lingering: Vec::new(),
             swept: Time::ZERO,
         }
     }
@@ -135,8 +138,33 @@ impl Group {
 
     /// Adds the event to the operation that it belongs to, or to a transition of its own: none is orphaned.
     pub(super) fn note(&mut self, event: &Event) -> TraceContext {
-        let key = self.home(event).unwrap_or_else(|| self.transition(event));
-        self.note_on(key, event)
+        if let Some(key) = self.home(event) {
+            return self.note_on(key, event);
+        }
+        let key = self.transition(event);
+        let logged = self.note_on(key, event);
+        if !is_followed(&event.kind) {
+            self.end_transition(event.at);
+        }
+        logged
+    }
+
+    fn end_transition(&mut self, at: Time) {
+        let Some((_, key)) = self.transition.take() else { return };
+        match self.tree.has_children(key) {
+            true => self.lingering.push(key),
+            false => self.tree.end(key, at),
+        }
+    }
+
+    /// Ends the transitions whose last write has just come to its end.
+    pub(super) fn settle_lingering(&mut self, at: Time) {
+        for key in std::mem::take(&mut self.lingering) {
+            match self.tree.has_children(key) {
+                true => self.lingering.push(key),
+                false => self.tree.end(key, at),
+            }
+        }
     }
 
     /// Adds the event to that span.
@@ -230,8 +258,8 @@ impl Group {
         self.settle_election(now);
         self.settle_transfer(now);
         self.settle_resignation(now);
-        if let Some((at, key)) = self.transition.take_if(|(at, _)| *at != now) {
-            self.tree.end(key, at);
+        if let Some((at, _)) = self.transition.filter(|(at, _)| *at != now) {
+            self.end_transition(at);
         }
     }
 
@@ -245,13 +273,17 @@ impl Group {
         self.transfer.take_if(|transfer| !tree.is_open(transfer.key));
         self.resigning.take_if(|resigning| !tree.is_open(resigning.key));
         self.replication.take_if(|(_, key)| !tree.is_open(*key));
+        self.lingering.retain(|key| tree.is_open(*key));
     }
 
     fn stopped(&mut self, event: &Event) -> TraceContext {
         self.drop_calls(event.at);
         let logged = self.note(event);
         self.tree.end_all(event.at);
+        // What it said in leaving is still to be sent.
+        let requests = std::mem::take(&mut self.requests);
         self.forget();
+        self.requests = requests;
         logged
     }
 
@@ -266,4 +298,21 @@ impl Group {
         self.abandon();
         *self = Group::new(self.tree.renewed(), Arc::clone(&self.setup));
     }
+}
+
+/// Whether more may follow in the same instant that belongs to the same change. Everything else is told at once: nobody
+/// says when an instant is over, and a node that is well may tell nothing more for days.
+fn is_followed(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::LeaderLost { .. }
+            | EventKind::RoleChanged { .. }
+            | EventKind::TermAdvanced { .. }
+            | EventKind::EvidenceFound { .. }
+            | EventKind::GuardRevoked { .. }
+            | EventKind::Founded { .. }
+            | EventKind::RecordAdopted { .. }
+            | EventKind::RecordAccepted { .. }
+            | EventKind::PersistFailed { .. }
+    )
 }

@@ -30,8 +30,10 @@ pub(super) struct Office {
 #[derive(Debug)]
 pub(super) struct Transfer {
     pub(super) key: Key,
-    /// It has ended, and waits through its instant for the election that it caused.
+    /// It has ended, and waits through its instant for the election that it caused, or for the call that failed.
     ended: Option<Time>,
+    /// Whether the election that it caused is known.
+    linked: bool,
 }
 
 /// `Resign` on its way to the others.
@@ -53,7 +55,8 @@ impl Group {
         }
         self.made_leader = *election;
         self.leaderless(event, leader, *leaderless_since);
-        if let Some(transfer) = &self.transfer {
+        if let Some(transfer) = &mut self.transfer {
+            transfer.linked = true;
             self.tree.link(transfer.key, link::ELECTED_BY, *election);
         }
         Some(logged)
@@ -125,7 +128,7 @@ impl Group {
             plan.links.push((link::PREVIOUS_ELECTION, office.election));
         }
         let key = self.tree.root(plan);
-        self.transfer = Some(Transfer { key, ended: None });
+        self.transfer = Some(Transfer { key, ended: None, linked: false });
         Some(self.tree.logged(key))
     }
 
@@ -140,15 +143,20 @@ impl Group {
             return Some(self.note(event));
         };
         transfer.ended = Some(event.at);
-        let key = transfer.key;
+        let (key, linked) = (transfer.key, transfer.linked);
+        let logged = self.tree.logged(key);
         self.tree.set(key, keys::code("raft.transfer.outcome", outcome.code()));
-        Some(self.tree.logged(key))
+        if linked || outcome == TransferOutcome::CalledOff {
+            self.tree.end(key, event.at);
+            self.transfer = None;
+        }
+        Some(logged)
     }
 
     /// Ends a transfer whose instant is over.
     pub(super) fn settle_transfer(&mut self, now: Time) {
         let over = |transfer: &mut Transfer| transfer.ended.is_some_and(|ended| ended != now);
-        if let Some(Transfer { key, ended: Some(ended) }) = self.transfer.take_if(over) {
+        if let Some(Transfer { key, ended: Some(ended), .. }) = self.transfer.take_if(over) {
             self.tree.end(key, ended);
         }
     }

@@ -110,6 +110,7 @@ struct Open {
     logged: TraceContext,
     tracer: Arc<BoxedTracer>,
     anchor: Anchor,
+    start: Time,
     /// The latest moment that it must contain.
     last: Time,
     parent: Option<Key>,
@@ -168,6 +169,7 @@ impl Tree {
                 logged,
                 tracer,
                 anchor,
+                start: plan.at,
                 last: plan.at,
                 parent: Some(parent),
                 cut: None,
@@ -217,6 +219,7 @@ impl Tree {
             logged: if alive { context } else { above },
             tracer,
             anchor,
+            start: plan.at,
             last: plan.at,
             parent,
             cut: plan.cut,
@@ -248,6 +251,11 @@ impl Tree {
     /// Whether the span is open.
     pub(super) fn is_open(&self, key: Key) -> bool {
         self.open.contains_key(&key)
+    }
+
+    /// Whether anything is open below the span.
+    pub(super) fn has_children(&self, key: Key) -> bool {
+        self.open.values().any(|open| open.parent == Some(key))
     }
 
     /// The context that a request below this span carries; none where nobody records.
@@ -319,7 +327,9 @@ impl Tree {
     pub(super) fn end(&mut self, key: Key, at: Time) {
         self.end_children(key, at);
         let Some(mut open) = self.open.remove(&key) else { return };
-        let at = open.last.max(at);
+        // What took no time at all on the node's clock still lasts a nanosecond: Jaeger calls it a negative duration, and
+        // warns, otherwise.
+        let at = open.last.max(at).max(open.start + Duration::from_nanos(1));
         if let Some(above) = open.parent.and_then(|parent| self.open.get_mut(&parent)) {
             above.last = above.last.max(at);
         }

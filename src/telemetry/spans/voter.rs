@@ -170,6 +170,7 @@ impl Group {
             logged.get_or_insert(self.tree.logged(key));
             self.tree.end(key, event.at);
         }
+        self.settle_lingering(event.at);
         logged
     }
 
