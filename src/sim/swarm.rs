@@ -8,11 +8,11 @@ mod chaos;
 
 use self::chaos::{ACTS, Act};
 use super::chance::Chance;
+use super::check::arithmetic::majority;
 use super::{Cluster, Death, Detail, DiskManners, Faults, Link, Manners, StartWhen, Violation};
 use crate::config::Timing;
 use crate::event::Role;
 use crate::node::{Input, Node};
-use crate::quorum::quorum;
 use crate::types::{Term, Time};
 
 /// What a run came to.
@@ -282,7 +282,7 @@ impl Swarm {
         let mut open = |a: usize, b: usize| !self.cluster.link(a, b).cut && !self.cluster.link(b, a).cut;
         (0..nodes).any(|a| {
             let reached = (0..nodes).filter(|b| votes[*b] && (a == *b || open(a, *b))).count();
-            votes[a] && reached >= quorum(nodes)
+            votes[a] && reached >= majority(nodes)
         })
     }
 

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::{Bias, Broken, Swarm};
 use crate::node::Input;
-use crate::quorum::quorum;
 use crate::sim::Death;
+use crate::sim::check::arithmetic::majority;
 use crate::types::Time;
 
 /// Something that chaos does.
@@ -165,7 +165,7 @@ impl Swarm {
         let named = |at: usize| self.cluster.durable(at).is_some_and(|state| state.named.is_some());
         self.founded |= (0..nodes).all(named);
         let lost = (0..nodes).filter(|other| *other != at && !named(*other)).count();
-        if self.founded && lost < nodes - quorum(nodes) {
+        if self.founded && lost < nodes - majority(nodes) {
             self.cluster.wipe(at);
             self.wipes += 1;
         }
