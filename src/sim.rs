@@ -2,7 +2,7 @@
 //!
 //! The same seed gives the same run, to the last event ([`Cluster::fingerprint`]). After every step the whole history is
 //! held against the properties ([`check`]); the first one that does not hold stops the run ([`Cluster::violation`]).
-//! [`swarm`] draws faults for a seed, [`story`] runs a script.
+//! [`swarm`] draws faults for a seed.
 
 use std::time::Duration;
 
@@ -19,7 +19,6 @@ mod disk;
 mod host;
 mod log;
 mod network;
-pub mod story;
 pub mod swarm;
 mod user;
 mod wiring;
@@ -453,9 +452,10 @@ impl Cluster {
         let before = Snapshot::of(&process.node);
         let mut out = std::mem::take(&mut self.spare);
         self.log.input(self.now, &host.name, &input);
-        process.node.step(local, input.clone(), &mut out);
+        let seen = input.clone();
+        process.node.step(local, input, &mut out);
         let node = &process.node;
-        let step = Step { host: at, truth: self.now, now: local, before, input: &input, node, out: &out };
+        let step = Step { host: at, truth: self.now, now: local, before, input: &seen, node, out: &out };
         self.checker.step(&step, &host.disk);
         self.carry_out(at, out);
     }

@@ -61,6 +61,7 @@ fn a_seed_is_a_run() {
 
 /// `HUSTINGS_SEED=7 cargo test --test sim replay -- --nocapture` tells the story of seed 7.
 #[test]
+#[expect(clippy::print_stdout, reason = "the story is what was asked for")]
 fn replay() {
     let Ok(seed) = std::env::var("HUSTINGS_SEED") else { return };
     let seed = seed.parse().expect("HUSTINGS_SEED is a number");

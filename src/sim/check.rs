@@ -16,6 +16,7 @@ use crate::promise::Lease;
 use crate::record::{HardState, RecordId};
 use crate::types::{NodeId, Term, Time};
 
+pub(crate) mod arithmetic;
 mod claims;
 mod elections;
 mod promises;

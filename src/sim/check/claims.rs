@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::arithmetic::{lease_end, reached_by_majority};
 use super::{Held, Step, hold};
 use crate::config::Timing;
 use crate::event::Role;
 use crate::message::{ReplyBody, Request, RequestBody, RequestId};
 use crate::node::Input;
-use crate::promise::lease_end;
-use crate::quorum::reached;
 use crate::sim::host::Host;
 use crate::types::{NodeId, Term, Time};
 
@@ -202,8 +201,8 @@ fn lease_is_promised(step: &Step<'_>, office: &Office) -> Held {
     let own = &step.node.config().node;
     let promised = |node: &NodeId| office.promised.get(node).copied().unwrap_or_default();
     let ends = record.members.iter().filter(|member| member.voter);
-    let mut ends: Vec<Time> = ends.map(|m| if m.node == *own { Time::NEVER } else { promised(&m.node) }).collect();
-    let end = reached(&mut ends).unwrap_or_default();
+    let ends: Vec<Time> = ends.map(|m| if m.node == *own { Time::NEVER } else { promised(&m.node) }).collect();
+    let end = reached_by_majority(ends);
     hold!(
         lease.end <= end,
         "E1",

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::arithmetic::majority;
 use super::promises::Debts;
 use super::{Held, Leaving, Snapshot, Step, hold};
 use crate::event::{EventKind, Role};
 use crate::message::{Holder, Reason, Reply, ReplyBody, Request, RequestBody, RequestId, RequestKind, Verdict};
 use crate::node::Input;
-use crate::quorum::quorum;
 use crate::record::HardState;
 use crate::sim::disk::Disk;
 use crate::types::{DiskId, NodeId, Term, Time};
@@ -114,7 +114,7 @@ impl Elections {
         let own = &step.node.config().node;
         let willing =
             record.members.iter().filter(|m| m.voter && (m.node == *own || canvass.willing.contains(&m.node)));
-        let (willing, needed) = (willing.count(), quorum(record.voters()));
+        let (willing, needed) = (willing.count(), majority(record.voters()));
         hold!(
             canvass.round == term && willing >= needed,
             "S10",
@@ -142,7 +142,7 @@ impl Elections {
         let granted = |node: &NodeId, disk: DiskId| canvass.granted.get(&(node.clone(), disk));
         let voters = record.members.iter().filter(|m| m.voter && m.node != own.node);
         let mut ends: Vec<Time> = voters.filter_map(|m| granted(&m.node, m.disk).copied()).collect();
-        let needed = quorum(record.voters());
+        let needed = majority(record.voters());
         let others = needed - usize::from(record.names(&own.node, own.disk));
         hold!(
             canvass.term == term && ends.len() >= others,
@@ -270,10 +270,12 @@ fn strangers(step: &Step<'_>) -> Held {
 /// S9: answering a pre-vote changes nothing, and what forbids a vote for a while raises no term.
 fn pre_vote_is_pure(step: &Step<'_>) -> Held {
     match step.input {
-        Input::Request { request, .. } if request.body.kind() == RequestKind::PreVote => {
-            if step.before.state.record.is_some() && step.now < step.before.deadline {
-                unchanged(step, "S9")?;
-            }
+        Input::Request { request, .. }
+            if request.body.kind() == RequestKind::PreVote
+                && step.before.state.record.is_some()
+                && step.now < step.before.deadline =>
+        {
+            unchanged(step, "S9")?;
         }
         Input::Reply(reply) if reply.kind == RequestKind::PreVote => {
             let waits = [Verdict::Refused(Reason::LeaderAlive), Verdict::Refused(Reason::RestartQuarantine)];

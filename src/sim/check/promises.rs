@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::arithmetic::owed;
 use super::{Held, Leaving, Step, hold};
 use crate::config::Timing;
 use crate::event::{CallId, Role};
@@ -171,12 +172,12 @@ impl Debts {
     /// E2, E3 and E5: whoever grants says how much it owes to others.
     fn remainder_is_told(&self, leaving: &Leaving<'_>, call: &Call, remainder: Duration) -> Held {
         let own = leaving.work.filter(|work| work.exclusive).map(|work| work.until.since(leaving.now));
-        let own = leaving.now + self.timing.owed_of(own.unwrap_or_default());
-        let owed = self.owed_until(leaving.now, &call.from).max(own);
+        let own = leaving.now + owed(&self.timing, own.unwrap_or_default());
+        let end = self.owed_until(leaving.now, &call.from).max(own);
         hold!(
-            leaving.now + remainder >= owed,
+            leaving.now + remainder >= end,
             "E2",
-            "grants {} at {} with {remainder:?}, and owes until {owed}",
+            "grants {} at {} with {remainder:?}, and owes until {end}",
             call.from,
             leaving.now
         );

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::arithmetic::majority;
 use super::{Held, Leaving, Step, hold, term_of};
 use crate::event::{EventKind, RecordCause, Role};
 use crate::message::{Reply, ReplyBody, Request, RequestBody};
 use crate::node::Input;
-use crate::quorum::quorum;
 use crate::record::{HardState, Record, RecordId};
 use crate::sim::disk::Disk;
 use crate::types::{DiskId, NodeId, Term};
@@ -144,7 +144,7 @@ impl Records {
         };
         let voters = record.members.iter().filter(|member| member.voter && members.contains(&member.node));
         let holding = voters.filter(|member| holds(&member.node, member.disk)).count();
-        let needed = quorum(record.voters());
+        let needed = majority(record.voters());
         hold!(holding >= needed, "L5", "commits {id}, which {holding} disks hold that count, of {needed}");
         Ok(())
     }
