@@ -137,11 +137,19 @@ impl Node {
             || reply.from.cluster != self.config.cluster
             || reply.from.group != self.config.group
             || reply.from.node == self.config.node;
+        let outdated = reply.from.version < PROTOCOL_VERSION_MIN;
         let absurd = reply.term.0 > self.hard.term.0.saturating_add(TERM_JUMP_MAX);
-        if foreign || absurd || !same_founding(reply.from.founding, self.hard.founding) || self.is_outlived(&reply.from)
+        if foreign
+            || outdated
+            || absurd
+            || !same_founding(reply.from.founding, self.hard.founding)
+            || self.is_outlived(&reply.from)
         {
             if absurd {
                 self.alarm(Alarm::AbsurdTerm, Some(reply.from.node.clone()));
+            }
+            if outdated && !foreign {
+                self.alarm(Alarm::UnsupportedVersion, Some(reply.from.node.clone()));
             }
             return;
         }
