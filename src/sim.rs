@@ -353,6 +353,12 @@ impl Cluster {
         self.log.take()
     }
 
+    /// The events of all nodes in the order of true time, from the first, unless only the hash is kept.
+    #[must_use]
+    pub fn events(&self) -> &[crate::event::Event] {
+        self.log.events()
+    }
+
     /// The checker, for what only the whole run can judge.
     pub(crate) fn checker(&mut self) -> &mut Checker {
         &mut self.checker

@@ -117,7 +117,15 @@ impl Node {
     }
 
     /// Remembers the newest life of a peer; a disk that the record names is not displaced by one that it does not.
+    /// Strangers are not remembered: what they claim costs no memory.
     fn see(&mut self, from: &Identity) {
+        let listed = match &self.hard.record {
+            Some(record) => record.member(&from.node).is_some(),
+            None => self.config.members.contains(&from.node),
+        };
+        if !listed {
+            return;
+        }
         let named = |node: &Node, disk| node.hard.record.as_ref().is_some_and(|record| record.names(&from.node, disk));
         let Some(at) = self.peers.iter().position(|peer| peer.seen.node == from.node) else {
             self.peers.push(Peer { seen: from.holder(), closed: false });
@@ -137,11 +145,19 @@ impl Node {
             || reply.from.cluster != self.config.cluster
             || reply.from.group != self.config.group
             || reply.from.node == self.config.node;
+        let outdated = reply.from.version < PROTOCOL_VERSION_MIN;
         let absurd = reply.term.0 > self.hard.term.0.saturating_add(TERM_JUMP_MAX);
-        if foreign || absurd || !same_founding(reply.from.founding, self.hard.founding) || self.is_outlived(&reply.from)
+        if foreign
+            || outdated
+            || absurd
+            || !same_founding(reply.from.founding, self.hard.founding)
+            || self.is_outlived(&reply.from)
         {
             if absurd {
                 self.alarm(Alarm::AbsurdTerm, Some(reply.from.node.clone()));
+            }
+            if outdated && !foreign {
+                self.alarm(Alarm::UnsupportedVersion, Some(reply.from.node.clone()));
             }
             return;
         }
