@@ -19,6 +19,7 @@ mod disk;
 mod host;
 mod log;
 mod network;
+pub mod story;
 pub mod swarm;
 mod user;
 mod wiring;
