@@ -2,7 +2,7 @@
 //!
 //! The same seed gives the same run, to the last event ([`Cluster::fingerprint`]). After every step the whole history is
 //! held against the properties ([`check`]); the first one that does not hold stops the run ([`Cluster::violation`]).
-//! [`swarm`] draws faults for a seed.
+//! [`swarm`] draws faults for a seed, [`story`] runs a script.
 
 use std::time::Duration;
 

@@ -246,22 +246,8 @@ impl Parser {
             Inject { way, body, term: Term::default(), from: None, cluster: None, incarnation: None, last: None };
         while !words.is_over() {
             const KEYS: &str = "term=, last=TERM.INDEX, from=, cluster= or incarnation=";
-            let number = |text: &str| text.parse::<u64>().ok();
             let (key, value) = words.pair(KEYS)?;
-            let known = match key {
-                "term" if value == "max" => Some(inject.term = Term(u64::MAX)),
-                "term" => number(value).map(|term| inject.term = Term(term)),
-                "incarnation" => number(value).map(|number| inject.incarnation = Some(number)),
-                "last" => value.split_once('.').and_then(|(term, index)| {
-                    let last = RecordId { term: Term(number(term)?), index: number(index)? };
-                    inject.last = Some(last);
-                    Some(())
-                }),
-                "from" => NodeId::new(value).ok().map(|_| inject.from = Some(value.to_owned())),
-                "cluster" => ClusterId::new(value).ok().map(|_| inject.cluster = Some(value.to_owned())),
-                _ => None,
-            };
-            known.ok_or_else(|| words.unread(KEYS))?;
+            set_claim(&mut inject, key, value).ok_or_else(|| words.unread(KEYS))?;
         }
         Ok(inject)
     }
@@ -389,6 +375,23 @@ fn timing(words: &mut Words<'_>, mut timing: Timing) -> Parsed<Timing> {
         Ok(()) => Ok(config.timing),
         Err(error) => Err(words.unread(&format!("times that go together ({error})"))),
     }
+}
+
+/// What a message made by hand claims to be.
+fn set_claim(inject: &mut Inject, key: &str, value: &str) -> Option<()> {
+    let number = |text: &str| text.parse::<u64>().ok();
+    match key {
+        "term" => inject.term = Term(if value == "max" { u64::MAX } else { number(value)? }),
+        "incarnation" => inject.incarnation = Some(number(value)?),
+        "last" => {
+            let (term, index) = value.split_once('.')?;
+            inject.last = Some(RecordId { term: Term(number(term)?), index: number(index)? });
+        }
+        "from" => inject.from = NodeId::new(value).ok().map(|_| value.to_owned()),
+        "cluster" => inject.cluster = ClusterId::new(value).ok().map(|_| value.to_owned()),
+        _ => return None,
+    }
+    Some(())
 }
 
 fn compare(words: &mut Words<'_>) -> Parsed<Compare> {
