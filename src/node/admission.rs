@@ -19,7 +19,7 @@ impl Node {
         context: TraceContext,
         peer: Option<&NodeId>,
     ) {
-        let reported = !self.is_steady_heartbeat(&request) && !is_probe(&request);
+        let reported = !is_routine(&request);
         let inbound = Inbound {
             call,
             id: request.id,
@@ -53,14 +53,6 @@ impl Node {
             RequestBody::TimeoutNow => self.receive_timeout_now(&inbound),
             RequestBody::Resign => self.receive_resign(&inbound),
         }
-    }
-
-    /// A heartbeat of the leader that is followed already, without a record: too many to tell of.
-    fn is_steady_heartbeat(&self, request: &Request) -> bool {
-        let RequestBody::AppendEntries { record: None, .. } = &request.body else { return false };
-        let Part::Follower(follower) = &self.part else { return false };
-        let Some(following) = &follower.leader else { return false };
-        request.term == self.hard.term && following.holder.node == request.from.node
     }
 
     fn admit(&mut self, request: &Request, peer: Option<&NodeId>) -> Result<(), (Reason, Option<Alarm>)> {
@@ -226,9 +218,9 @@ impl Node {
     }
 }
 
-/// The question of a node without a record, repeated until there is one: no part of an election.
-fn is_probe(request: &Request) -> bool {
-    matches!(request.body, RequestBody::PreVote { last: None })
+/// A heartbeat, or the question of a node without a record: both are repeated without end, and no part of an election.
+fn is_routine(request: &Request) -> bool {
+    matches!(request.body, RequestBody::AppendEntries { record: None, .. } | RequestBody::PreVote { last: None })
 }
 
 /// Before the first record a node fits every founding.
