@@ -5,6 +5,7 @@ use super::voter::Plea;
 use super::{Node, Part};
 use crate::event::{Alarm, Outcome};
 use crate::message::{CallError, Hearsay, Reason, Reply, ReplyBody, RequestBody, RequestId, Verdict};
+use crate::mutant::{self, Mutant};
 use crate::quorum::Tally;
 use crate::types::{NodeId, Time};
 
@@ -45,7 +46,7 @@ impl Node {
     /// Asks every voter for the term after this one; nobody's state changes by it (S9).
     fn start_pre_vote(&mut self) {
         let Some(term) = self.hard.term.next() else { return };
-        if self.durable.last != self.hard.last() {
+        if self.durable.last != self.hard.last() && !mutant::on(Mutant::AdoptedBeforeDurable) {
             return self.await_disk();
         }
         let mut ballot = self.new_ballot();
