@@ -89,7 +89,8 @@ async fn start(options: &Options, telemetry: Option<&Guard>) -> Result<Elector, 
         builder = builder.observer(Journal::create(path)?);
     }
     if let Some(telemetry) = telemetry {
-        builder = builder.telemetry(telemetry.spans_for(&options.cluster, &options.id));
+        let spans = telemetry.spans_for(&options.cluster, &options.id).peers(options.members()).rpc_system("grpc");
+        builder = builder.telemetry(spans.build());
     }
     Ok(builder.start().await?)
 }

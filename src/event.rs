@@ -518,7 +518,7 @@ pub enum EventKind {
         /// How.
         outcome: TransferOutcome,
     },
-    /// A request came. Not reported for steady heartbeats.
+    /// A request came. Not reported for heartbeats.
     RequestReceived {
         /// Names the call until it is answered.
         call: CallId,
@@ -533,7 +533,7 @@ pub enum EventKind {
         /// Its trace context.
         context: TraceContext,
     },
-    /// A request that was reported is answered: the reply is about to leave.
+    /// A request that was reported, or a heartbeat that is refused, is answered: the reply is about to leave.
     RequestAnswered {
         /// The call.
         call: CallId,

@@ -2,7 +2,7 @@
 //!
 //! The same seed gives the same run, to the last event ([`Cluster::fingerprint`]). After every step the whole history is
 //! held against the properties ([`check`]); the first one that does not hold stops the run ([`Cluster::violation`]).
-//! [`swarm`] draws faults for a seed.
+//! [`swarm`] draws faults for a seed, [`story`] runs a script.
 
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ mod disk;
 mod host;
 mod log;
 mod network;
+pub mod story;
 pub mod swarm;
 mod user;
 mod wiring;
@@ -351,6 +352,12 @@ impl Cluster {
     /// What has happened since it was last asked, in the detail that was chosen.
     pub fn take_log(&mut self) -> Vec<String> {
         self.log.take()
+    }
+
+    /// The events of all nodes in the order of true time, from the first, unless only the hash is kept.
+    #[must_use]
+    pub fn events(&self) -> &[crate::event::Event] {
+        self.log.events()
     }
 
     /// The checker, for what only the whole run can judge.

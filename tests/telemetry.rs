@@ -7,6 +7,8 @@ mod stage;
 mod elections;
 #[path = "telemetry/live.rs"]
 mod live;
+#[path = "telemetry/logs.rs"]
+mod logs;
 #[path = "telemetry/offices.rs"]
 mod offices;
 #[path = "telemetry/traps.rs"]

@@ -60,7 +60,7 @@ fn a_silent_collector_gets_everything_and_delays_nothing() {
     tracing::info_span!("application.task").in_scope(|| tracing::info!("at work"));
     tracing::info_span!(target: "h2::frame", "noise").in_scope(|| {});
 
-    let mut a = Player::with("n1", guard.spans_for("planner", "n1"));
+    let mut a = Player::with("n1", guard.spans_for("planner", "n1").build());
     a.stand(10, 1);
     a.start_round(10, true, 1, 5);
     a.tell(20, EventKind::ElectionEnded { outcome: Outcome::Cancelled, rounds: 1, retry_in: None });

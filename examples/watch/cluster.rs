@@ -79,7 +79,7 @@ impl<'a> Cluster<'a> {
             .data_dir(self.disks.path().join(node.as_str()))
             .observer(observer);
         if let Some(telemetry) = self.telemetry {
-            builder = builder.telemetry(telemetry.spans_for("watch", node.as_str()));
+            builder = builder.telemetry(telemetry.spans_for("watch", node.as_str()).build());
         }
         let elector = builder.start().await?;
         self.members.insert(node.clone(), Member { elector, dead });

@@ -45,8 +45,6 @@ pub(super) struct Group {
     committed: Option<RecordId>,
     /// The current term of office.
     office: Option<Arc<Office>>,
-    /// Whether work of the current term ran and ended: it is not begun twice.
-    spent: bool,
     work: Option<Work>,
     /// What the user last asked for: why a guard is revoked before the term ends.
     wish: LossCause,
@@ -71,7 +69,6 @@ impl Group {
             published,
             committed: None,
             office: None,
-            spent: false,
             work: None,
             wish: LossCause::Resigning,
             drain_limit,
@@ -105,10 +102,7 @@ impl Group {
         }
         let Some(lease) = lease else { return };
         let config = self.node.config();
-        let office = self.office.get_or_insert_with(|| {
-            self.spent = false;
-            Arc::new(Office::new(term, &config.timing))
-        });
+        let office = self.office.get_or_insert_with(|| Arc::new(Office::new(term, &config.timing)));
         if lease.revoked && !office.is_over() {
             office.drain_until(now + self.drain_limit);
             office.revoke(self.wish);
@@ -155,7 +149,7 @@ impl Group {
         work.office.tick(now);
         if now >= work.office.end() && !work.overrun_reported {
             work.overrun_reported = true;
-            tracing::error!(
+            tracing::warn!(
                 target: "hustings::election", group = %self.id, term = work.office.term.0,
                 "user work still holds its leadership after the lease ended: only the fence protects what it writes"
             );
@@ -165,7 +159,7 @@ impl Group {
     /// Whether the core should be told that work begins.
     pub(super) fn can_start_work(&mut self, now: Time) -> bool {
         self.waiters.retain(|waiter| !waiter.is_gone());
-        self.work.is_none() && !self.spent && self.waiters.iter().any(|waiter| self.may_lead(waiter, now))
+        self.work.is_none() && self.waiters.iter().any(|waiter| self.may_lead(waiter, now))
     }
 
     fn may_lead(&self, waiter: &Waiter, now: Time) -> bool {
@@ -185,7 +179,7 @@ impl Group {
                 Some(guard) => guard,
                 None => return,
             },
-            None if self.node.working() == Some(office.term) && !self.spent => {
+            None if self.node.working() == Some(office.term) => {
                 let guard = Arc::new(Guard { office: office.clone(), group: index, mail: mail.clone() });
                 let guard_ref = Arc::downgrade(&guard);
                 self.work = Some(Work { office: office.clone(), guard: guard_ref, overrun_reported: false });
@@ -210,9 +204,7 @@ impl Group {
 
     /// The last guard of `term` is gone. Says whether the core has to hear of it.
     pub(super) fn end_work(&mut self, term: Term) -> bool {
-        let ended = self.work.take_if(|work| work.office.term == term).is_some();
-        self.spent |= ended && self.office.as_ref().is_some_and(|office| office.term == term);
-        ended
+        self.work.take_if(|work| work.office.term == term).is_some()
     }
 
     /// Remembers why the guard will be revoked.

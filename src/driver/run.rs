@@ -138,9 +138,10 @@ impl Driver {
     }
 
     async fn finish(self) {
-        let Driver { calls, transport, writer, groups, open, .. } = self;
-        // Their guards are revoked before the listener closes.
+        let Driver { doors, calls, transport, writer, groups, open, .. } = self;
+        // Their guards are revoked before the listener closes; who still asks hears that nobody is here.
         drop(groups);
+        drop(doors.incoming);
         calls.finish(Duration::from_millis(300)).await;
         drop(open);
         let _ = tokio::time::timeout(STOP_MAX, transport.stop()).await;
@@ -385,7 +386,8 @@ impl Driver {
         }
     }
 
-    /// The work is over: the core hears of it, and a term that still lasts is given up.
+    /// The work is over: the core hears of it, and a term that still lasts is given up at once: nobody can begin work
+    /// in it again.
     fn end_work(&mut self, at: usize, term: crate::types::Term) {
         self.step(at, Input::WorkEnded);
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };

@@ -56,12 +56,12 @@ async fn a_driver_serves_many_groups() {
     for node in members {
         nodes.push(start(&network, node, &groups, &members).await);
     }
-    for at in 0..groups.len() {
+    for ((a, b), c) in nodes[0].iter().zip(&nodes[1]).zip(&nodes[2]) {
         let any = async {
             tokio::select! {
-                guard = lead(&nodes[0][at]) => guard,
-                guard = lead(&nodes[1][at]) => guard,
-                guard = lead(&nodes[2][at]) => guard,
+                guard = lead(a) => guard,
+                guard = lead(b) => guard,
+                guard = lead(c) => guard,
             }
         };
         let guard = tokio::time::timeout(PATIENCE, any).await.expect("each group elects");

@@ -186,7 +186,7 @@ impl ElectorBuilder {
         self
     }
 
-    /// Writes every event to this file as a line of JSON, behind what it holds already. What `hustings check` reads.
+    /// Writes every event to this file as a line of JSON, behind what it holds already.
     pub fn journal(mut self, file: impl Into<PathBuf>) -> Self {
         self.journal = Some(file.into());
         self

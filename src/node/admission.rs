@@ -19,7 +19,7 @@ impl Node {
         context: TraceContext,
         peer: Option<&NodeId>,
     ) {
-        let reported = !self.is_steady_heartbeat(&request) && !is_probe(&request);
+        let reported = !is_routine(&request);
         let inbound = Inbound {
             call,
             id: request.id,
@@ -53,14 +53,6 @@ impl Node {
             RequestBody::TimeoutNow => self.receive_timeout_now(&inbound),
             RequestBody::Resign => self.receive_resign(&inbound),
         }
-    }
-
-    /// A heartbeat of the leader that is followed already, without a record: too many to tell of.
-    fn is_steady_heartbeat(&self, request: &Request) -> bool {
-        let RequestBody::AppendEntries { record: None, .. } = &request.body else { return false };
-        let Part::Follower(follower) = &self.part else { return false };
-        let Some(following) = &follower.leader else { return false };
-        request.term == self.hard.term && following.holder.node == request.from.node
     }
 
     fn admit(&mut self, request: &Request, peer: Option<&NodeId>) -> Result<(), (Reason, Option<Alarm>)> {
@@ -117,7 +109,15 @@ impl Node {
     }
 
     /// Remembers the newest life of a peer; a disk that the record names is not displaced by one that it does not.
+    /// Strangers are not remembered: what they claim costs no memory.
     fn see(&mut self, from: &Identity) {
+        let listed = match &self.hard.record {
+            Some(record) => record.member(&from.node).is_some(),
+            None => self.config.members.contains(&from.node),
+        };
+        if !listed {
+            return;
+        }
         let named = |node: &Node, disk| node.hard.record.as_ref().is_some_and(|record| record.names(&from.node, disk));
         let Some(at) = self.peers.iter().position(|peer| peer.seen.node == from.node) else {
             self.peers.push(Peer { seen: from.holder(), closed: false });
@@ -137,11 +137,19 @@ impl Node {
             || reply.from.cluster != self.config.cluster
             || reply.from.group != self.config.group
             || reply.from.node == self.config.node;
+        let outdated = reply.from.version < PROTOCOL_VERSION_MIN;
         let absurd = reply.term.0 > self.hard.term.0.saturating_add(TERM_JUMP_MAX);
-        if foreign || absurd || !same_founding(reply.from.founding, self.hard.founding) || self.is_outlived(&reply.from)
+        if foreign
+            || outdated
+            || absurd
+            || !same_founding(reply.from.founding, self.hard.founding)
+            || self.is_outlived(&reply.from)
         {
             if absurd {
                 self.alarm(Alarm::AbsurdTerm, Some(reply.from.node.clone()));
+            }
+            if outdated && !foreign {
+                self.alarm(Alarm::UnsupportedVersion, Some(reply.from.node.clone()));
             }
             return;
         }
@@ -210,9 +218,9 @@ impl Node {
     }
 }
 
-/// The question of a node without a record, repeated until there is one: no part of an election.
-fn is_probe(request: &Request) -> bool {
-    matches!(request.body, RequestBody::PreVote { last: None })
+/// A heartbeat, or the question of a node without a record: both are repeated without end, and no part of an election.
+fn is_routine(request: &Request) -> bool {
+    matches!(request.body, RequestBody::AppendEntries { record: None, .. } | RequestBody::PreVote { last: None })
 }
 
 /// Before the first record a node fits every founding.

@@ -45,7 +45,10 @@ impl Node {
 
     /// Asks every voter for the term after this one; nobody's state changes by it (S9).
     fn start_pre_vote(&mut self) {
-        let Some(term) = self.hard.term.next() else { return };
+        let Some(term) = self.hard.term.next() else {
+            self.alarm(Alarm::TermExhausted, None);
+            return self.end_election(Outcome::Cancelled, None);
+        };
         if self.durable.last != self.hard.last() && !mutant::on(Mutant::AdoptedBeforeDurable) {
             return self.await_disk();
         }

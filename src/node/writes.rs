@@ -206,12 +206,18 @@ impl Node {
         self.answer(inbound, Verdict::Refused(reason), ReplyBody::None);
     }
 
+    /// Heartbeats are too many to tell of, but for those that are refused.
+    fn is_told(&self, inbound: &Inbound, verdict: &Verdict) -> bool {
+        let refused_heartbeat = inbound.kind == RequestKind::AppendEntries && !verdict.is_granted();
+        inbound.reported || (refused_heartbeat && !matches!(self.part, Part::Stopped))
+    }
+
     /// Every answer leaves here.
     pub(super) fn answer(&mut self, inbound: &Inbound, verdict: Verdict, body: ReplyBody) {
         // A granted pre-vote echoes the requested term: the voter's own has not changed.
         let echo = inbound.kind == RequestKind::PreVote && verdict.is_granted();
         let term = if echo { inbound.asked_term } else { self.hard.term };
-        if inbound.reported {
+        if self.is_told(inbound, &verdict) {
             let remainder = match &body {
                 ReplyBody::Vote { remainder, .. } => *remainder,
                 _ => Duration::ZERO,

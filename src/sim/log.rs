@@ -23,11 +23,12 @@ pub(crate) struct Log {
     detail: Detail,
     hash: Fnv,
     lines: Vec<String>,
+    events: Vec<Event>,
 }
 
 impl Log {
     pub(crate) fn new(detail: Detail) -> Log {
-        Log { detail, hash: Fnv(0xcbf2_9ce4_8422_2325), lines: Vec::new() }
+        Log { detail, hash: Fnv(0xcbf2_9ce4_8422_2325), lines: Vec::new(), events: Vec::new() }
     }
 
     pub(crate) fn fingerprint(&self) -> u64 {
@@ -38,9 +39,17 @@ impl Log {
         std::mem::take(&mut self.lines)
     }
 
+    /// The events themselves, from the first, unless only the hash is kept.
+    pub(crate) fn events(&self) -> &[Event] {
+        &self.events
+    }
+
     /// Takes note of an event.
     pub(crate) fn event(&mut self, truth: Time, event: &Event) {
         let _ = write!(self.hash, "{} {} {:?}", truth.0, event.sequence, event.kind);
+        if self.detail != Detail::Hash {
+            self.events.push(event.clone());
+        }
         match self.detail {
             Detail::Hash => {}
             Detail::Events => self.lines.push(event.to_string()),

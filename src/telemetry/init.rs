@@ -18,7 +18,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use super::export::{Courier, shut_down};
 use super::settings::{Propagation, Resolved};
-use super::spans::{Provider, Spans};
+use super::spans::{Provider, Spans, SpansBuilder};
 use crate::message::Identity;
 
 /// How long [`Guard::shutdown`] waits for the last spans to leave.
@@ -144,15 +144,15 @@ impl Guard {
     }
 
     /// The election spans of that node, exported under a provider of its own: `service.name` is the node, `service.namespace`
-    /// the cluster, `service.instance.id` the node and its incarnation, so that a viewer shows who voted.
-    #[must_use]
-    pub fn spans_for(&self, cluster: &str, node: &str) -> Spans {
+    /// the cluster, `service.instance.id` the node and its incarnation, so that a viewer shows who voted. The builder takes the
+    /// peers' addresses too.
+    pub fn spans_for(&self, cluster: &str, node: &str) -> SpansBuilder {
         let exporting = self.exporting.clone();
         let (cluster, node) = (cluster.to_owned(), node.to_owned());
         let provider = move |who: &Identity| -> Option<Provider> {
             Some(Arc::new(exporting.as_ref()?.provider(&cluster, &node, who)?))
         };
-        Spans::builder().providers(provider).build()
+        Spans::builder().providers(provider)
     }
 
     /// Sends what is left, and waits at most three seconds for it. Returns whether everything has left. Spans that are

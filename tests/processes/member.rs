@@ -1,7 +1,7 @@
 //! Members as processes: the example `node`, with what it prints.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -115,9 +115,8 @@ impl Drop for Cluster {
             let _ = member.child.kill();
             let _ = member.child.wait();
             if std::thread::panicking() {
-                for line in member.lines() {
-                    eprintln!("{id} | {line}");
-                }
+                let told: String = member.lines().iter().map(|line| format!("{id} | {line}\n")).collect();
+                let _ = std::io::stderr().write_all(told.as_bytes());
             }
         }
     }

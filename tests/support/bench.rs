@@ -153,6 +153,7 @@ impl Setup {
             started: Output::default(),
             next_call: 0,
             next_request: 0,
+            ticks: 0,
         };
         let started = bench.settle(out);
         bench.started = started;
@@ -172,6 +173,7 @@ pub(crate) struct Bench {
     members: String,
     next_call: u64,
     next_request: u64,
+    ticks: u32,
 }
 
 /// Another member, as it would present itself.
@@ -290,6 +292,8 @@ impl Bench {
     /// Goes to the deadline and ticks.
     pub(crate) fn tick(&mut self) -> Output {
         self.now = self.now.max(self.node.deadline());
+        self.ticks += 1;
+        assert!(self.ticks < 10_000, "a deadline that was served comes again and again");
         assert!(self.now < Time(100_000_000_000), "nothing that a test waits for takes 100 s, and a deadline comes");
         self.step(Input::Tick)
     }

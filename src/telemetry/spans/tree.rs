@@ -410,3 +410,31 @@ fn trace_context(context: &SpanContext) -> TraceContext {
         flags: context.trace_flags().to_u8(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The API without a provider gives a span the context of its parent: that of another node.
+    #[test]
+    fn a_span_that_nobody_records_has_no_context_of_its_own() {
+        let clocks: Clocks = Arc::new(|| Anchor { wall: SystemTime::UNIX_EPOCH, at: Time::ZERO });
+        let mut tree = Tree::new(Source::Nowhere, clocks);
+        let plan = || Plan {
+            name: "raft.vote",
+            kind: SpanKind::Server,
+            at: Time(1),
+            attributes: Vec::new(),
+            links: Vec::new(),
+            cut: None,
+        };
+        let remote = TraceContext { trace_id: 1, span_id: 2, flags: 1 };
+        let served = tree.serve(remote, plan());
+        assert_eq!(tree.context(served), TraceContext::NONE);
+        assert_eq!(tree.logged(served), remote, "a log line may still name the caller");
+        let below = tree.child(served, plan());
+        assert_eq!((tree.context(below), tree.logged(below)), (TraceContext::NONE, remote));
+        tree.end(served, Time(2));
+        assert!(!tree.is_open(served) && !tree.is_open(below));
+    }
+}

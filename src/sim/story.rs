@@ -1,0 +1,104 @@
+//! Stories: scripted, deterministic runs of a [`Cluster`](super::Cluster), with their output in the script.
+//!
+//! ```text
+//! # 7. A node that was isolated returns. Nobody campaigns against a living leader.
+//! nodes a b c
+//! start a b c
+//! run until exclusive a
+//! mark
+//! cut c
+//! run 15s
+//! heal
+//! run 1s
+//! expect elections = 0 since mark
+//! ```
+//!
+//! One command a line; `#` begins a comment. What the nodes did follows each command, a line each after `|`, in the one
+//! notation ([`crate::event::notation`]): [`Story::tell`] writes those lines, and whoever keeps them compares. The commands
+//! are in [`Story::parse`]. Every property that the simulator knows is checked after every step.
+
+mod command;
+mod expect;
+mod parse;
+mod teller;
+
+pub use self::parse::ParseError;
+
+use self::command::{Command, Setting};
+
+/// How the lines of output begin.
+const OUTPUT: char = '|';
+
+/// A script that has been read.
+#[derive(Debug)]
+pub struct Story {
+    setting: Setting,
+    lines: Vec<Line>,
+}
+
+/// A line of a script: its text, and what it orders.
+#[derive(Debug)]
+struct Line {
+    number: usize,
+    text: String,
+    command: Option<Command>,
+}
+
+/// What came of a story.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The script with the output below each command.
+    pub text: String,
+    /// Expectations that were not met, in order; a property that did not hold ends the story.
+    pub failures: Vec<Failure>,
+}
+
+/// Something that a story expected, and that was not so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {text}")]
+pub struct Failure {
+    /// The line of the command.
+    pub line: usize,
+    /// What was expected and what was seen, or the property that did not hold.
+    pub text: String,
+}
+
+impl Story {
+    /// Reads a script; output that it already contains is dropped. `file` is named in errors.
+    ///
+    /// - Setting, before everything else: `nodes a b c`, `seed 7`, `timing heartbeat=50ms election=150ms..300ms promise=150ms
+    ///   promise_max=5s slot=15ms`, `priority a 200`, `trust refused`.
+    /// - Processes: `start a b`, `restart a`, `crash a` (its machine refuses connections from then on), `vanish a` (the
+    ///   machine is gone: silence), `wipe a` (crash, and an empty disk), `pause a 500ms`, `shutdown a`, `retime promise_max=1s`
+    ///   (for the next starts).
+    /// - Links: `cut a -> b` (one way), `cut a - b`, `cut a b - c d e` (each with each), `cut a` (from all), `heal` in the same
+    ///   forms or alone, `delay a -> b 20ms`, `loss a -> b 0.3`, `duplicate a -> b 1`, `reset a -> b` (the outbound
+    ///   connection of a breaks).
+    /// - Disks and clocks: `disk a 1s` (a write takes that long), `fail disk a`, `heal disk a`, `clock a 9000ppm`.
+    /// - Users: `campaign a`, `resign a`, `transfer a b`, `proclaim a "x"`, `ask a 5s` (the promise), `work a hold 500ms` (from
+    ///   the next exclusive term on; it ends that long after it was cancelled), `work a elected hold 0ms`, `idle a`.
+    /// - Other: `version a 2`, `inject a -> b heartbeat term=9` (also `prevote`, `vote`, `resign`, `timeout_now`; with
+    ///   `from=x`, `cluster=x`, `incarnation=3`, `last=1.4`).
+    /// - Time: `run 300ms`, `run until EXPECTATION [within 2s]`, `mark`.
+    /// - `show all`, `show brief` (the default: without what is routine), `show nothing`, `show nodes`.
+    /// - `expect [not] EXPECTATION [since mark]`: `leader a`, `leader` (any), `no leader`, `exclusive a`, `exclusive none`,
+    ///   `term = 1` (the highest), `term a <= 3`, `role a follower`, `follows b a`, `hears b a` (of a, from others),
+    ///   `voted a b`, `amnesiac a`, `working a`, `holds a "x"` (committed), `elections [a] = 0` (campaigns), `changes = 1`
+    ///   (leaders elected), `refused b leader_alive` (b refused somebody), `event [a] "text"`, `event [a] "text" before [b]
+    ///   "text"` (the first of each).
+    ///
+    /// # Errors
+    /// [`ParseError`]: where, what was expected and what was found there.
+    pub fn parse(file: &str, text: &str) -> Result<Story, ParseError> {
+        parse::story(file, text)
+    }
+
+    /// Runs it, from the beginning.
+    #[must_use]
+    pub fn tell(&self) -> Told {
+        teller::tell(self)
+    }
+}
+
+#[cfg(test)]
+mod tests;

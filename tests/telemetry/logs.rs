@@ -1,0 +1,90 @@
+//! The log lines, and the ids by which they find their trace.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+
+use hustings::event::{Alarm, EventKind, Outcome};
+use hustings::telemetry::{OPENTELEMETRY_VERSION, Spans, TARGET};
+use tracing::Level;
+use tracing::field::{Field, Visit};
+use tracing::subscriber::with_default;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use super::stage::*;
+
+#[derive(Debug, Clone, Default)]
+struct Line {
+    name: String,
+    level: Option<Level>,
+    fields: BTreeMap<String, String>,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.fields.insert(field.name().to_owned(), format!("{value:?}"));
+    }
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.fields.insert(field.name().to_owned(), value.to_owned());
+    }
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<Line>>>);
+
+impl<S: tracing::Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() != TARGET {
+            return;
+        }
+        let name = event.metadata().name().to_owned();
+        let mut line = Line { name, level: Some(*event.metadata().level()), ..Line::default() };
+        event.record(&mut line);
+        self.0.lock().unwrap().push(line);
+    }
+}
+
+impl Lines {
+    fn named(&self, name: &str) -> Vec<Line> {
+        self.0.lock().unwrap().iter().filter(|line| line.name == name).cloned().collect()
+    }
+}
+
+fn told(play: impl FnOnce()) -> Lines {
+    let lines = Lines::default();
+    with_default(tracing_subscriber::registry().with(lines.clone()), play);
+    lines
+}
+
+fn stand(a: &mut Player) {
+    a.stand(10, 1);
+    a.tell(20, EventKind::Alarmed { alarm: Alarm::WrongCluster, about: Some(node("x")) });
+    a.tell(30, EventKind::ElectionEnded { outcome: Outcome::Cancelled, rounds: 1, retry_in: None });
+    a.stand(40, 2);
+}
+
+#[test]
+fn a_line_names_its_span_and_says_what_happened() {
+    let exported = Exported::default();
+    let lines = told(|| stand(&mut Player::new("a", &exported)));
+    let started = &lines.named("raft.election.started")[0];
+    let root = &exported.named("raft.election")[0];
+    assert_eq!(started.fields["trace_id"], root.span_context.trace_id().to_string());
+    assert_eq!(started.fields["span_id"], root.span_context.span_id().to_string());
+    assert_eq!((started.fields["node"].as_str(), started.fields["term"].as_str()), ("a", "4"));
+    assert_eq!(started.level, Some(Level::INFO));
+    assert!(started.fields["message"].starts_with("campaign 1 (election timeout"), "{started:?}");
+    assert_eq!(lines.named("raft.alarm.raised")[0].level, Some(Level::WARN));
+    assert!(lines.named("raft.telemetry.provider_missing").is_empty());
+}
+
+#[test]
+fn without_a_provider_one_line_says_which_version_it_would_take() {
+    let lines = told(|| stand(&mut Player::with("a", Spans::builder().anchor(anchor).build())));
+    let missing = lines.named("raft.telemetry.provider_missing");
+    assert_eq!(missing.len(), 1, "two elections, one line");
+    assert_eq!(missing[0].fields["opentelemetry"], OPENTELEMETRY_VERSION);
+    let started = lines.named("raft.election.started");
+    assert_eq!(started.len(), 2);
+    assert!(started.iter().all(|line| !line.fields.contains_key("trace_id")), "no ids rather than zeros");
+}
