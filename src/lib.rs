@@ -66,6 +66,10 @@
 pub mod config;
 pub mod event;
 pub mod message;
+#[cfg(hustings_mutants)]
+pub mod mutant;
+#[cfg(not(hustings_mutants))]
+mod mutant;
 pub mod promise;
 pub mod quorum;
 pub mod record;

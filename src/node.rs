@@ -21,6 +21,7 @@ use rand::{RngExt, SeedableRng};
 use crate::config::Config;
 use crate::event::{Alarm, CallId, Event, EventKind, LossOfLeader, Role, WriteId};
 use crate::message::{CallError, Hearsay, Holder, Identity, PROTOCOL_VERSION, Reply, Request, RequestBody, RequestId};
+use crate::mutant::{self, Mutant};
 use crate::promise::{Lease, Promises};
 use crate::quorum::quorum;
 use crate::record::{HardState, Record, RecordId};
@@ -217,7 +218,10 @@ impl Node {
     /// A node that has just started on a recovered state, whose incarnation is already raised and durable.
     ///
     /// It owes the promises that its former life may have given, and says so in its first event.
-    pub fn new(config: Config, state: HardState, seed: u64, now: Time, out: &mut Output) -> Node {
+    pub fn new(config: Config, mut state: HardState, seed: u64, now: Time, out: &mut Output) -> Node {
+        if mutant::on(Mutant::VolatileVote) {
+            state.voted_for = None;
+        }
         // A new disk of an old node owes as much from its start, should it turn out that the cluster exists (D2).
         let promises = Promises::after_start(now, state.promise_max);
         let identity = Arc::new(Identity {
@@ -428,7 +432,7 @@ impl Node {
     /// Whether its disk may not vote yet (PROPERTIES D2).
     #[must_use]
     pub fn is_amnesiac(&self) -> bool {
-        self.durable.named.is_none()
+        self.durable.named.is_none() && !mutant::on(Mutant::AmnesiacVotes)
     }
 
     /// What it owes to leaders, former leaders and itself.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::config::Timing;
 use crate::message::Holder;
+use crate::mutant::{self, Mutant};
 use crate::types::{Term, Time};
 
 /// A promise to the leader that a voter follows: not to vote for another before `until`.
@@ -34,6 +35,9 @@ impl Promises {
     /// After a start: everything that may have been promised before is owed, and no vote is given until it is over (E3).
     #[must_use]
     pub fn after_start(now: Time, promise_max: Duration) -> Promises {
+        if mutant::on(Mutant::NoQuarantine) {
+            return Promises::default();
+        }
         let until = now + promise_max;
         Promises { owed_until: until, quarantine_until: until, ..Promises::default() }
     }
@@ -55,7 +59,9 @@ impl Promises {
             Some(promise) if promise.to == *to && promise.term == term => promise.until = promise.until.max(until),
             other => {
                 let old = other.replace(Promise { to: to.clone(), term, until });
-                if let Some(old) = old {
+                if let Some(old) = old
+                    && !mutant::on(Mutant::NewLeaderForgetsOldPromise)
+                {
                     self.owed_until = self.owed_until.max(old.until);
                 }
             }
@@ -70,6 +76,9 @@ impl Promises {
         }
         // A late resignation of an earlier term must not make the later one forgotten.
         if self.released.as_ref().is_none_or(|(_, newest)| *newest <= term) {
+            if mutant::on(Mutant::ResignReleasesOthers) {
+                self.owed_until = Time::ZERO;
+            }
             self.released = Some((to.clone(), term));
         }
     }
@@ -99,6 +108,7 @@ impl Promises {
     #[must_use]
     pub fn forbids(&self, now: Time, candidate: &Holder) -> Duration {
         match &self.current {
+            _ if mutant::on(Mutant::PromiseIgnored) => Duration::ZERO,
             Some(promise) if promise.to != *candidate => promise.until.since(now),
             _ => Duration::ZERO,
         }
@@ -175,6 +185,9 @@ impl Lease {
 /// When the promise of a heartbeat sent at `sent` and acknowledged with `promised` ends on the leader's clock.
 #[must_use]
 pub fn lease_end(timing: &Timing, sent: Time, promised: Duration) -> Time {
+    if mutant::on(Mutant::LeaseWithoutMargin) {
+        return sent + promised;
+    }
     sent + timing.lease_of(promised)
 }
 

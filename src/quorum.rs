@@ -1,8 +1,13 @@
 //! Majority arithmetic.
 
+use crate::mutant::{self, Mutant};
+
 /// How many of `voters` are a quorum: a strict majority.
 #[must_use]
 pub fn quorum(voters: usize) -> usize {
+    if mutant::on(Mutant::QuorumOffByOne) {
+        return voters.div_ceil(2);
+    }
     voters / 2 + 1
 }
 

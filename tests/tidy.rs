@@ -14,6 +14,7 @@ const GENERATED: &str = "@generated";
 
 /// The floors. A module imports from lower floors, and from its own where siblings may know each other.
 const FLOORS: &[(&str, u32)] = &[
+    ("mutant", 0),
     ("types", 1),
     ("config", 1),
     ("quorum", 1),

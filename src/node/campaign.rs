@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Candidate, Node, Part, PreCandidate};
 use crate::event::{CallId, EventKind, LossOfLeader, Outcome, Trigger, Waited};
 use crate::message::{Holder, Reason, Reply, ReplyBody, RequestId, Verdict};
+use crate::mutant::{self, Mutant};
 use crate::quorum::{Tally, within};
 use crate::types::{NodeId, Term, Time};
 
@@ -166,7 +167,8 @@ impl Node {
     /// Whether a vote counts: from a disk that the record names, in this very round (S7, D2).
     pub(super) fn is_countable(&self, reply: &Reply, ballot: &Ballot) -> bool {
         let record = self.hard.record.as_ref();
-        reply.id.0 >= ballot.first_id && record.is_some_and(|r| r.names(&reply.from.node, reply.from.disk))
+        let in_round = reply.id.0 >= ballot.first_id || mutant::on(Mutant::OldRoundCounted);
+        in_round && record.is_some_and(|r| r.names(&reply.from.node, reply.from.disk))
     }
 
     /// Puts the reply on the ballot; false if it does not belong there.
@@ -178,6 +180,7 @@ impl Node {
         self.tell_reply(reply, !counts);
         // A refusal by a disk that does not count is a refusal all the same.
         let in_round = self.ballot().is_some_and(|ballot| reply.id.0 >= ballot.first_id);
+        let in_round = in_round || mutant::on(Mutant::OldRoundCounted);
         if !in_round || (!counts && reply.verdict.is_granted()) || (amnesiac && reply.verdict.is_granted()) {
             return false;
         }

@@ -4,6 +4,7 @@ use super::campaign::{Answer, Ballot, Campaign};
 use super::{Node, Part};
 use crate::event::{Outcome, PersistCause};
 use crate::message::{CallError, Reason, Reply, RequestBody, RequestId};
+use crate::mutant::{self, Mutant};
 use crate::quorum::Tally;
 use crate::types::{NodeId, Time};
 
@@ -57,6 +58,7 @@ impl Node {
     pub(super) fn count_votes(&mut self) {
         let me = self.config.node.clone();
         let own_is_durable = self.durable.term == self.hard.term && self.durable.voted_for.as_ref() == Some(&me);
+        let own_is_durable = own_is_durable || mutant::on(Mutant::LeadsBeforeOwnVoteDurable);
         let clear_at = self.own_barrier();
         let Part::Candidate(candidate) = &mut self.part else { return };
         if own_is_durable && let Some(own @ Answer::Awaited) = candidate.ballot.answer_of(&me) {
@@ -83,6 +85,9 @@ impl Node {
     /// When nothing is owed to a former leader any more by the quorum that is clear first, this node in it: every quorum
     /// of promises meets every quorum of votes.
     fn barrier(&self) -> Time {
+        if mutant::on(Mutant::LeaseBeforeRemainder) {
+            return self.now;
+        }
         let Some(ballot) = self.ballot() else { return Time::NEVER };
         let clear = |(node, answer): &(NodeId, Answer)| match answer {
             Answer::Granted { clear_at } if *node != self.config.node => Some(*clear_at),

@@ -7,6 +7,7 @@ use super::writes::Inbound;
 use super::{Node, Part};
 use crate::event::{Alarm, EventKind, LossOfLeader, Outcome, PersistCause, Trigger, Waited};
 use crate::message::{Holder, Reason, ReplyBody, RequestBody, Verdict};
+use crate::mutant::{self, Mutant};
 use crate::record::{Record, RecordId};
 use crate::types::{NodeId, Term, Time, TraceContext};
 
@@ -342,6 +343,9 @@ impl Node {
     pub(super) fn receive_peer_closed(&mut self, node: &NodeId) {
         if let Some(peer) = self.peers.iter_mut().find(|peer| peer.seen.node == *node) {
             peer.closed = true;
+        }
+        if mutant::on(Mutant::EvidenceWithoutReconnect) {
+            self.receive_peer_lost(node, false);
         }
     }
 

@@ -6,6 +6,7 @@ use super::follower::Follower;
 use super::{Node, Part};
 use crate::event::{Alarm, EventKind, PersistCause, Trigger};
 use crate::message::{Identity, Reply, ReplyBody, RequestBody};
+use crate::mutant::{self, Mutant};
 use crate::record::{Member, Record};
 use crate::types::{DiskId, Founding as FoundingHash, NodeId, Term, Time};
 
@@ -189,6 +190,7 @@ impl Node {
         }
         let (Some(record), Some(committed)) = (&self.hard.record, &self.committed) else { return };
         let told = committed.id == record.id && record.id.term == self.hard.term;
+        let told = told || mutant::on(Mutant::NamedBeforeCommit);
         let held = self.durable.last == Some(record.id);
         if told && held && record.names(&self.config.node, self.identity.disk) {
             self.hard.named = Some(record.id.term);
@@ -211,8 +213,22 @@ impl Node {
         }
     }
 
+    /// An amnesiac follows without a timeout, since it could not stand. Now it can, and its leader may just have died.
+    fn watch_leader(&mut self) {
+        let timing = &self.config.timing;
+        let drawn = self.draw(timing.election_timeout_min, timing.election_timeout_max);
+        let quarantine = self.promises.quarantine_until();
+        if let Part::Follower(follower) = &mut self.part {
+            follower.drawn = drawn;
+            follower.deadline = (self.now + drawn).max(quarantine);
+        }
+    }
+
     /// After the founding the members stand in the order of their names, a slot apart: nobody has ranked them yet.
     fn stand_after_naming(&mut self, floor: Term) {
+        if self.leader().is_some() {
+            return self.watch_leader();
+        }
         let Part::Follower(Follower { leader: None, .. }) = self.part else { return };
         if floor > Term(0) || self.config.volatile {
             return self.wait_drawn(Trigger::Startup);

@@ -10,6 +10,7 @@ use super::office::Phase;
 use super::{Node, Part};
 use crate::event::{EventKind, Outcome, PersistCause, RecordCause, Role};
 use crate::message::{CallError, Reason, Reply, ReplyBody, RequestBody, RequestId, RequestKind, Verdict};
+use crate::mutant::{self, Mutant};
 use crate::promise::{Lease, lease_end};
 use crate::quorum::{quorum, reached};
 use crate::record::{MEMBERS_MAX, PROCLAIMED_LEN_MAX, Record, RecordId};
@@ -292,7 +293,7 @@ impl Node {
         let named = self.hard.record.as_ref().is_some_and(|r| r.names(&from.node, from.disk));
         let granted = reply.verdict.is_granted();
         let Part::Leader(leader) = &mut self.part else { return };
-        let sent = leader.sent_at(reply.id);
+        let sent = if mutant::on(Mutant::LeaseFromReceipt) { Some(now) } else { leader.sent_at(reply.id) };
         let timing = &self.config.timing;
         let Some(progress) = leader.progress_of(&from.node) else { return };
         let newest = reply.id > progress.newest_reply;
@@ -303,7 +304,8 @@ impl Node {
             progress.amnesiac = from.amnesiac;
             progress.new_disk = (!named && from.amnesiac).then_some(from.disk);
         }
-        if !named || from.amnesiac || !granted {
+        let amnesiac = from.amnesiac && !mutant::on(Mutant::AmnesiacCounted);
+        if !named || amnesiac || !granted {
             return;
         }
         progress.durable = progress.durable.max(durable);
@@ -338,7 +340,11 @@ impl Node {
         if leader.committed >= Some(record.id) || record.id.term != term {
             return;
         }
-        let holds = |progress: &&Progress| progress.voter && !progress.amnesiac && progress.durable >= Some(record.id);
+        let holds = |progress: &&Progress| {
+            progress.voter
+                && (!progress.amnesiac || mutant::on(Mutant::AmnesiacCounted))
+                && progress.durable >= Some(record.id)
+        };
         let holders = leader.progress.iter().filter(holds).count() + usize::from(own);
         if holders < quorum(record.voters()) {
             return;

@@ -5,6 +5,7 @@
 use super::{Node, Part, TransferRefused};
 use crate::event::{EventKind, LeadershipEnd, LossOfLeader, Outcome, Role, TransferOutcome, Trigger};
 use crate::message::{Reply, RequestBody, RequestId};
+use crate::mutant::{self, Mutant};
 use crate::types::{NodeId, Term, Time};
 
 /// What a leader is about.
@@ -124,12 +125,12 @@ impl Node {
     fn drain(&mut self, then: Then) {
         let work_running = self.working.is_some();
         let Part::Leader(leader) = &mut self.part else { return };
-        let revoked = std::mem::replace(&mut leader.lease.revoked, true);
+        let revoked = std::mem::replace(&mut leader.lease.revoked, !mutant::on(Mutant::TransferKeepsLease));
         leader.phase = Phase::Draining(then);
         if !revoked {
             self.emit(EventKind::GuardRevoked { work_running });
         }
-        if !work_running {
+        if !work_running || mutant::on(Mutant::ResignBeforeWorkEnded) {
             self.finish_drain();
         }
     }
@@ -202,7 +203,8 @@ impl Node {
     /// What a leader must check before anything else happens: whether it still is one (E6).
     pub(super) fn expire_office(&mut self) {
         let Part::Leader(leader) = &self.part else { return };
-        if !leader.has_handed_over() && self.now >= leader.office_end(self.now) {
+        let stays = leader.has_handed_over() || mutant::on(Mutant::LapsedGuardValid);
+        if !stays && self.now >= leader.office_end(self.now) {
             self.step_down(if self.paused { LeadershipEnd::Paused } else { LeadershipEnd::QuorumLost });
         }
     }
@@ -233,7 +235,7 @@ impl Node {
             self.emit(EventKind::ElectionEnded { outcome: Outcome::Won, rounds, retry_in: None });
         }
         self.emit(EventKind::LeadershipEnded { cause, since: elected_at, work_running });
-        if work_running && lease_end > self.now {
+        if work_running && lease_end > self.now && !mutant::on(Mutant::OwnLeaseNotOwed) {
             let rest = self.config.timing.owed_of(lease_end.since(self.now));
             self.promises.owe_own(self.now + rest);
         }
@@ -249,7 +251,7 @@ impl Node {
             last_contact: self.now,
             cause: LossOfLeader::SteppedDown,
         });
-        if !work_running {
+        if !work_running || mutant::on(Mutant::ResignBeforeWorkEnded) {
             self.send_resign(term);
         }
     }

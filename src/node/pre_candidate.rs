@@ -5,6 +5,7 @@ use super::voter::Plea;
 use super::{Node, Part};
 use crate::event::{Alarm, Outcome};
 use crate::message::{CallError, Hearsay, Reason, Reply, ReplyBody, RequestBody, RequestId, Verdict};
+use crate::mutant::{self, Mutant};
 use crate::quorum::Tally;
 use crate::types::{NodeId, Time};
 
@@ -48,7 +49,7 @@ impl Node {
             self.alarm(Alarm::TermExhausted, None);
             return self.end_election(Outcome::Cancelled, None);
         };
-        if self.durable.last != self.hard.last() {
+        if self.durable.last != self.hard.last() && !mutant::on(Mutant::AdoptedBeforeDurable) {
             return self.await_disk();
         }
         let mut ballot = self.new_ballot();

@@ -6,6 +6,7 @@ use super::writes::Inbound;
 use super::{Node, Part};
 use crate::event::{LeadershipEnd, Outcome, PersistCause};
 use crate::message::{Hearsay, Holder, Reason, ReplyBody, Verdict};
+use crate::mutant::{self, Mutant};
 use crate::record::RecordId;
 use crate::types::{Term, Time};
 
@@ -33,6 +34,9 @@ impl Node {
             last,
             transfer: None,
         };
+        if mutant::on(Mutant::PreVoteBumpsTerm) && inbound.asked_term > self.hard.term {
+            self.leave_for_term(inbound.asked_term);
+        }
         match self.judge(&plea) {
             Ok(()) => self.answer_granted(inbound, Duration::ZERO),
             Err(refusal) => self.refuse_vote(inbound, refusal),
@@ -126,7 +130,7 @@ impl Node {
             return forever(Reason::AlreadyVoted);
         }
         // §5.4.1: the voter refuses if its own log is more up to date.
-        if plea.last < Some(record.id) {
+        if plea.last < Some(record.id) && !mutant::on(Mutant::RecordCheckIgnored) {
             return forever(Reason::RecordBehind);
         }
         Ok(())

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{Node, Part, Persist};
 use crate::event::{CallId, EventKind, LeadershipEnd, Outcome, PersistCause, WriteId};
 use crate::message::{Holder, Identity, Reason, Reply, ReplyBody, RequestId, RequestKind, Verdict};
+use crate::mutant::{self, Mutant};
 use crate::record::{HardState, RecordId};
 use crate::types::{NodeId, Term, Time};
 use std::sync::Arc;
@@ -87,7 +88,7 @@ impl Node {
 
     /// Holds the answer back until everything decided so far is durable.
     pub(super) fn answer_when_durable(&mut self, inbound: Inbound, promised: Duration) {
-        let needs = self.write_of_changes();
+        let needs = if mutant::on(Mutant::VoteBeforeDurable) { WriteId::default() } else { self.write_of_changes() };
         // A node asks one thing of a kind at a time: an older call of its own is answered by nobody any more.
         let same = |w: &Waiting| w.inbound.kind == inbound.kind && w.inbound.from.node == inbound.from.node;
         let older: Vec<CallId> = self.writes.waiting.iter().filter(|w| same(w)).map(|w| w.inbound.call).collect();
@@ -136,6 +137,9 @@ impl Node {
         if self.storage_failed {
             return;
         }
+        if mutant::on(Mutant::FailedWriteForgotten) {
+            return self.receive_persisted(write);
+        }
         self.storage_failed = true;
         self.writes.under_way = None;
         self.emit(EventKind::PersistFailed { write, error });
@@ -158,6 +162,7 @@ impl Node {
             Some((write, _)) => WriteId(write.0 - 1),
             None => WriteId(self.writes.started),
         };
+        let over = if mutant::on(Mutant::PersistedReleasesNext) { WriteId(over.0 + 1) } else { over };
         let mut at = 0;
         while let Some(waiting) = self.writes.waiting.get(at) {
             if waiting.needs > over {
@@ -183,8 +188,12 @@ impl Node {
     pub(super) fn answer_granted(&mut self, inbound: &Inbound, promised: Duration) {
         let body = match inbound.kind {
             RequestKind::PreVote | RequestKind::RequestVote => {
-                let remainder = self.promises.owed_until(&inbound.holder()).since(self.now);
+                let owed = self.promises.owed_until(&inbound.holder()).since(self.now);
+                let remainder = if mutant::on(Mutant::EarlyGrantWithoutRemainder) { Duration::ZERO } else { owed };
                 ReplyBody::Vote { remainder, record: None, hearsay: None }
+            }
+            RequestKind::AppendEntries if mutant::on(Mutant::RecordAckedFromMemory) => {
+                ReplyBody::Append { promised, durable: self.hard.last() }
             }
             RequestKind::AppendEntries => ReplyBody::Append { promised, durable: self.durable.last },
             RequestKind::TimeoutNow => ReplyBody::TimeoutNow { election: crate::types::TraceContext::NONE },

@@ -178,9 +178,10 @@ impl Swarm {
             }
             *self.cluster.disk(at) = disk.clone();
             let linger = et.mul_f64([0.0, 0.1, 1.0, 5.0][chance.index(4)]);
+            let starts = if bias == Bias::Promises { 2 } else { 4 };
             *self.cluster.user(at) = Manners {
                 start: [Some(StartWhen::Exclusive), Some(StartWhen::Exclusive), Some(StartWhen::Elected), None]
-                    [chance.index(4)],
+                    [chance.index(starts)],
                 hesitation: (Duration::ZERO, et.mul_f64([0.0, 0.5][chance.index(2)])),
                 linger: (Duration::ZERO, linger),
             };

@@ -64,8 +64,11 @@ impl Act {
         match bias {
             Bias::None => true,
             Bias::Promises => {
-                use Act::{AskPromise, Campaign, Crash, Cut, Heal, Reset, ResetAndCut, Resign, Start, Transfer};
-                [Crash, Start, Cut, Heal, Reset, ResetAndCut, Campaign, Resign, Transfer, AskPromise].contains(&self)
+                use Act::{
+                    AskPromise, Campaign, Crash, Cut, Heal, Refuse, Reset, ResetAndCut, Resign, Start, Transfer,
+                };
+                [Crash, Start, Cut, Heal, Reset, ResetAndCut, Refuse, Campaign, Resign, Transfer, AskPromise]
+                    .contains(&self)
             }
             Bias::Disks => {
                 use Act::{Campaign, Crash, Cut, Heal, Proclaim, Reset, SlowDisk, Start, Wipe};
@@ -188,9 +191,14 @@ impl Swarm {
                 }
             }
             _ => {
-                let peer = self.cluster.name(at).clone();
-                self.cluster.input(other, Input::PeerClosed(peer.clone()));
-                self.cluster.input(other, Input::PeerLost { peer, refused: true });
+                // A firewall's REJECT: evidence against somebody who lives and is heard.
+                let everywhere = self.chance.happens(0.5);
+                let misled = (0..nodes).filter(|one| *one != at && (everywhere || *one == other));
+                for one in misled.collect::<Vec<_>>() {
+                    let peer = self.cluster.name(at).clone();
+                    self.cluster.input(one, Input::PeerClosed(peer.clone()));
+                    self.cluster.input(one, Input::PeerLost { peer, refused: true });
+                }
             }
         }
     }
