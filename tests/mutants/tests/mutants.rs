@@ -42,12 +42,12 @@ mutants! {
     a_learned_record_told_before_it_is_durable: AdoptedBeforeDurable, Disks, 400, ["A1"];
     // Promises
     no_quarantine: NoQuarantine, Promises, 50, ["E3", "E2"];
-    a_new_leader_that_forgets_an_old_promise: NewLeaderForgetsOldPromise, Promises, 200, ["E2"];
+    a_new_leader_that_forgets_an_old_promise: NewLeaderForgetsOldPromise, Promises, 200, ["E1", "E2"];
     an_early_grant_without_its_remainder: EarlyGrantWithoutRemainder, Promises, 50, ["E2"];
     a_lease_before_the_remainder_has_passed: LeaseBeforeRemainder, Promises, 50, ["E1"];
     a_lease_from_the_receipt: LeaseFromReceipt, Promises, 20, ["E1"];
     a_lease_without_margin: LeaseWithoutMargin, Promises, 20, ["E1"];
-    a_resignation_that_releases_others: ResignReleasesOthers, Promises, 200, ["E2"];
+    a_resignation_that_releases_others: ResignReleasesOthers, Promises, 200, ["E1", "E2"];
     a_resignation_before_the_work_has_ended: ResignBeforeWorkEnded, Promises, 50, ["E5"];
     an_own_lease_that_is_not_owed: OwnLeaseNotOwed, Promises, 400, ["E2"];
     a_transfer_that_keeps_the_lease: TransferKeepsLease, Promises, 200, ["E4"];
