@@ -5,7 +5,7 @@
 
 /// A rule that the machine forgets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(hustings_mutants), expect(unreachable_pub, dead_code, reason = "public where it can be switched on"))]
+#[cfg_attr(not(hustings_mutants), expect(unreachable_pub, reason = "public where it can be switched on"))]
 pub enum Mutant {
     /// S2: a vote is forgotten at a restart.
     VolatileVote,
