@@ -272,12 +272,14 @@ impl Node {
     pub(super) fn retry_at(&mut self) -> Time {
         let timeout = self.config.timing.election_timeout_min;
         let later = self.draw(timeout / 5, timeout * 3 / 5);
+        self.free_at().unwrap_or(self.now + later)
+    }
+
+    /// When the known remainders permit a quorum and this node's place in the queue has come.
+    pub(super) fn free_at(&mut self) -> Option<Time> {
         let needed = self.quorum();
-        let free_at = self.ballot().and_then(|ballot| ballot.free_at(needed));
-        match free_at {
-            Some(free_at) => free_at.max(self.now) + self.slot(),
-            None => self.now + later,
-        }
+        let free_at = self.ballot()?.free_at(needed)?;
+        Some(free_at.max(self.now) + self.slot())
     }
 
     /// With evidence of its own, a node need not wait for the promises of voters that are about to find theirs: another

@@ -129,14 +129,16 @@ impl Node {
             None => (follower.trigger, follower.drawn, follower.since),
         };
         let timing = &self.config.timing;
-        let waited = Waited {
+        // A retry, a rank or an evidence is no election timeout: then the wait itself tells nothing.
+        let timed_out = follower.leader.is_some() || drawn >= timing.election_timeout_min;
+        let waited = timed_out.then(|| Waited {
             min: timing.election_timeout_min,
             max: timing.election_timeout_max,
             drawn,
             elapsed: self.now.since(since),
-        };
+        });
         self.forget_leader(LossOfLeader::Timeout);
-        self.campaign(trigger, Some(waited), None, None);
+        self.campaign(trigger, waited, None, None);
     }
 
     /// Paper §5.2, §5.3: heartbeats, and the record.

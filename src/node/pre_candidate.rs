@@ -177,7 +177,7 @@ impl Node {
                 if let Some(at) = self.evidence_retry_at() {
                     return self.pause_until(at);
                 }
-                let outcome = self.why_refused();
+                let outcome = self.why_refused(false);
                 let retry_at = self.retry_at();
                 self.end_election(outcome, Some(retry_at));
             }
@@ -198,11 +198,13 @@ impl Node {
         self.ballot().is_some_and(|ballot| ballot.votes.iter().any(own))
     }
 
-    fn why_refused(&mut self) -> Outcome {
+    /// Names what stood in the way; once the round has timed out, silence counts as unreachable.
+    fn why_refused(&mut self, timed_out: bool) -> Outcome {
         let voters = self.voters();
         let quorum = self.quorum();
         let Some(ballot) = self.ballot() else { return Outcome::PreVoteRefused };
-        let failed = ballot.count(|answer| *answer == Answer::Failed);
+        let unheard = |answer: &Answer| *answer == Answer::Failed || (timed_out && *answer == Answer::Awaited);
+        let failed = ballot.count(unheard);
         let amnesiac = ballot.count(|answer| matches!(answer, Answer::Refused { reason: Reason::Amnesiac, .. }));
         if voters - amnesiac < quorum {
             // D2: too few disks are left that remember; no rule can name a new one.
@@ -220,7 +222,9 @@ impl Node {
         if pre_candidate.pausing {
             return self.start_pre_vote();
         }
-        self.end_election(Outcome::QuorumUnreachable, Some(self.now));
+        let outcome = self.why_refused(true);
+        let retry_at = self.free_at().unwrap_or(self.now);
+        self.end_election(outcome, Some(retry_at));
     }
 
     /// Keeps what is said of a leader that this node cannot hear itself. It refuses no vote and delays no campaign.
