@@ -69,6 +69,8 @@ pub struct Cluster {
     crashes: Chance,
     strays: Chance,
     lives: u64,
+    /// Names that mean nobody here.
+    stranger: (ClusterId, NodeId),
     spare: Output,
 }
 
@@ -111,6 +113,7 @@ impl Cluster {
             crashes: Chance::stream(seed, "crash in step"),
             strays: Chance::stream(seed, "strays"),
             lives: 0,
+            stranger: (ClusterId::new("elsewhere")?, NodeId::new("stranger")?),
             spare: Output::default(),
         })
     }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::Cluster;
 use super::agenda::Happening;
+use super::chance::Chance;
 use super::check::Leaving;
 use super::host::{Caller, Death, Life};
 use crate::event::CallId;
-use crate::message::{CallError, Identity, Reply, Request};
+use crate::message::{CallError, Identity, Reply, Request, RequestBody, RequestId};
 use crate::node::Input;
-use crate::types::TraceContext;
+use crate::types::{Term, TraceContext};
 use crate::wire::{self, decode_reply, decode_request};
 
 // ---- requests and replies ----
@@ -109,6 +110,33 @@ impl Cluster {
             bytes.clear();
         }
         bytes
+    }
+}
+
+// ---- strangers ----
+impl Cluster {
+    /// A request arrives at `at` that only a stranger, or a member gone mad, would send (S11).
+    pub(super) fn intrude(&mut self, at: usize, chance: &mut Chance) {
+        let (to, other) = (self.hosts[at].name.clone(), self.hosts[(at + 1) % self.hosts.len()].name.clone());
+        let Some(process) = &mut self.hosts[at].process else { return };
+        let mut identity = Identity { node: other, ..(**process.node.identity()).clone() };
+        let mut term = Term(process.node.term().0 + 1);
+        match chance.below(3) {
+            0 => identity.cluster = self.stranger.0.clone(),
+            1 => identity.node = self.stranger.1.clone(),
+            _ => term = Term(u64::MAX - chance.below(2)),
+        }
+        let bodies = [
+            RequestBody::PreVote { last: process.node.hard_state().last() },
+            RequestBody::RequestVote { last: process.node.hard_state().last(), transfer: None },
+            RequestBody::TimeoutNow,
+            RequestBody::Resign,
+        ];
+        let body = bodies[chance.index(bodies.len())].clone();
+        let call = process.receive_call(Caller { host: at, life: Life(0), id: RequestId(0) });
+        let peer = Some(identity.node.clone());
+        let request = Request { from: Arc::new(identity), to, id: RequestId(0), term, body };
+        self.input(at, Input::Request { call, request, context: TraceContext::NONE, peer });
     }
 }
 

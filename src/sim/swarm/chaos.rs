@@ -33,9 +33,10 @@ pub(super) enum Act {
     Shutdown,
     AskPromise,
     Refuse,
+    Intrude,
 }
 
-pub(super) const ACTS: [Act; 20] = [
+pub(super) const ACTS: [Act; 21] = [
     Act::Crash,
     Act::Vanish,
     Act::Start,
@@ -56,6 +57,7 @@ pub(super) const ACTS: [Act; 20] = [
     Act::Shutdown,
     Act::AskPromise,
     Act::Refuse,
+    Act::Intrude,
 ];
 
 impl Act {
@@ -108,6 +110,7 @@ impl Swarm {
             Act::Crash | Act::Vanish | Act::Start | Act::Wipe | Act::Pause | Act::Drift | Act::SlowDisk => {
                 self.harm_machine(act, at);
             }
+            Act::Intrude => self.cluster.intrude(at, &mut self.chance),
             Act::CutOneWay | Act::Cut | Act::Isolate | Act::Heal | Act::Reset | Act::ResetAndCut | Act::Refuse => {
                 self.harm_network(act, at);
             }
