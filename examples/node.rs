@@ -27,7 +27,11 @@ use options::Options;
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
-        Ok(options) => options,
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            print_line(options::USAGE);
+            return ExitCode::SUCCESS;
+        }
         Err(text) => {
             let _ = writeln!(io::stderr(), "{text}");
             return ExitCode::from(2);

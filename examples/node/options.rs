@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-const USAGE: &str = "usage: node --id ID --listen HOST:PORT --peer ID=HOST:PORT... --data DIR [options]
+pub(crate) const USAGE: &str = "usage: node --id ID --listen HOST:PORT --peer ID=HOST:PORT... --data DIR [options]
 
   --id ID              this member's name
   --listen HOST:PORT   where it listens
@@ -27,7 +27,8 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
+    /// Reads the command line; `None` if it asks for help.
+    pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
         let mut arguments = arguments;
         let (mut id, mut listen, mut data) = (None, None, None);
         let mut options = Options {
@@ -53,7 +54,7 @@ impl Options {
                 "--heartbeat" => options.heartbeat_ms = milliseconds(&value()?)?,
                 "--insecure" => options.insecure = true,
                 "--all" => options.all = true,
-                "--help" | "-h" => return Err(USAGE.into()),
+                "--help" | "-h" => return Ok(None),
                 other => return Err(format!("{other:?} is not an option\n\n{USAGE}")),
             }
         }
@@ -61,7 +62,7 @@ impl Options {
         options.id = id.ok_or_else(|| missing("--id"))?;
         options.listen = listen.ok_or_else(|| missing("--listen"))?;
         options.data = data.ok_or_else(|| missing("--data"))?;
-        Ok(options)
+        Ok(Some(options))
     }
 
     /// Every member with its address, this one included.
