@@ -30,7 +30,8 @@ pub trait Storage: Send + 'static {
     /// [`StorageError`]; what the disk holds is unknown, the node must stop relying on it.
     fn save(&mut self, states: &[(GroupId, HardState)]) -> Result<(), StorageError>;
 
-    /// Does what can wait: called after each `save`, once the caller has been told that it is durable.
+    /// Does what can wait: called once the caller has been told that its state is durable and nothing else waits to be
+    /// written, and after every 16th `save` at the latest.
     ///
     /// # Errors
     /// [`StorageError`]; what was saved is durable all the same.
