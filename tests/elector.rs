@@ -67,7 +67,13 @@ fn builder(network: &MemoryNetwork, size: usize, at: usize) -> ElectorBuilder {
         .node(node(at).as_str())
         .members((0..size).map(|at| node(at).to_string()))
         .volatile()
+        .timing(calm())
         .transport(network.transport(&node(at)))
+}
+
+/// Slow enough that a busy machine costs no leader its office: what is tested here is order, not speed.
+fn calm() -> Timing {
+    Timing::of(Duration::from_millis(200))
 }
 
 async fn until<T>(what: &str, mut holds: impl AsyncFnMut() -> Option<T>) -> T {
@@ -272,7 +278,7 @@ async fn shutdown_drains_the_work_first_and_hands_over() {
                         let _ = began.map(|began| began.send(()));
                         lead.token().cancelled().await;
                         // Longer than a lease: heartbeats must go on meanwhile.
-                        tokio::time::sleep(Duration::from_millis(300)).await;
+                        tokio::time::sleep(calm().promise * 2).await;
                         order.lock().expect("unpoisoned").push("work ended");
                         Ok(())
                     }

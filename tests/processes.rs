@@ -57,7 +57,7 @@ fn three_processes_elect_survive_a_kill_and_every_election_is_one_trace() {
     let collector = Collector::start();
     let mut cluster = Cluster::new(&["a", "b", "c"], &collector.endpoint());
     for id in ["a", "b", "c"] {
-        cluster.start(id, &[]);
+        cluster.start(id);
     }
     let first_leader = wait_for("a first leader", || cluster.leader(&[]));
     let others: BTreeSet<String> =
@@ -106,7 +106,7 @@ fn three_processes_elect_survive_a_kill_and_every_election_is_one_trace() {
 
     // The killed node returns on its disk, keeps its term, and disturbs nobody.
     let term = second.int("raft.term").expect("a term");
-    cluster.start(&first_leader, &[]);
+    cluster.start(&first_leader);
     wait_for("the killed node to follow", || {
         cluster.says(&first_leader, &format!("leader {second_leader} of T")).then_some(())
     });
@@ -140,12 +140,12 @@ fn when_every_vote_is_denied_the_trace_says_why() {
     let collector = Collector::start();
     let mut cluster = Cluster::new(&["a", "b", "c"], &collector.endpoint());
     for id in ["a", "b", "c"] {
-        cluster.start(id, &[]);
+        cluster.start(id);
     }
     let leader = wait_for("a leader", || cluster.leader(&[]));
     let odd = ["a", "b", "c"].into_iter().find(|id| *id != leader).expect("a follower");
     cluster.kill(odd);
-    cluster.start(odd, &["--heartbeat", "40"]);
+    cluster.start_with(odd, 140);
 
     let refused = wait_for("an election in which both voters refused", || {
         let spans = collector.spans();

@@ -1,6 +1,5 @@
 //! The election of a node that stands: `raft.election`, its rounds, its requests, and `raft.establish`.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -29,17 +28,6 @@ pub(super) struct Election {
     /// It was not won, and waits through its instant for what follows from that: the role that changes back.
     ended: Option<Time>,
 }
-
-/// Records sent to members that lag behind, outside any operation. A member that is down is asked many times a second:
-/// after a failure one request a minute is traced, until one succeeds.
-#[derive(Debug, Default)]
-pub(super) struct StrayAppends {
-    failing: BTreeMap<NodeId, Time>,
-    open: BTreeMap<NodeId, Key>,
-}
-
-/// How often a request to a member that does not answer is traced.
-const FAILING_TRACED: Duration = Duration::from_secs(60);
 
 /// The wait that ended in the decision to campaign.
 #[derive(Debug)]
@@ -164,9 +152,6 @@ impl Group {
         term: Term,
     ) -> Option<TraceContext> {
         let stray = kind == RequestKind::AppendEntries && self.append_parent().is_none();
-        if stray && !self.stray.is_traced(to, event.at) {
-            return None;
-        }
         if kind == RequestKind::TimeoutNow && self.transfer.is_none() {
             // A leader that shuts down hands over without having been asked to.
             self.transfer_started(event, to);
@@ -182,7 +167,7 @@ impl Group {
             Some(above) => self.tree.child(above, plan),
             None => self.tree.root(Plan { links: self.elected_by().into_iter().collect(), ..plan }),
         };
-        if stray && let Some(before) = self.stray.open.insert(to.clone(), key) {
+        if stray && let Some(before) = self.stray.insert(to.clone(), key) {
             self.tree.cut(before, event.at);
         }
         self.requests.insert(id, Asked { key, context: self.tree.context(key) });
@@ -222,9 +207,6 @@ impl Group {
         else {
             return None;
         };
-        if *kind == RequestKind::AppendEntries {
-            self.stray.failing.remove(from);
-        }
         let asked = self.requests.remove(id)?;
         let logged = self.tree.logged(asked.key);
         let (granted, reason) = keys::verdict_keys(*kind);
@@ -264,13 +246,9 @@ impl Group {
         &mut self,
         event: &Event,
         id: RequestId,
-        to: &NodeId,
         kind: RequestKind,
         error: &CallError,
     ) -> Option<TraceContext> {
-        if kind == RequestKind::AppendEntries {
-            self.stray.failing.entry(to.clone()).or_insert(event.at);
-        }
         let asked = self.requests.remove(&id)?;
         let logged = self.tree.logged(asked.key);
         self.tree.fail(asked.key, error.code(), error.to_string());
@@ -373,19 +351,6 @@ impl Group {
         let over = |election: &mut Election| election.ended.is_some_and(|ended| ended != now);
         if let Some(Election { root, ended: Some(ended), .. }) = self.election.take_if(over) {
             self.tree.end(root, ended);
-        }
-    }
-}
-
-impl StrayAppends {
-    fn is_traced(&mut self, to: &NodeId, now: Time) -> bool {
-        match self.failing.get_mut(to) {
-            Some(last) if now.since(*last) < FAILING_TRACED => false,
-            Some(last) => {
-                *last = now;
-                true
-            }
-            None => true,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
 
-use super::candidate::{Detect, Election, StrayAppends};
+use super::candidate::{Detect, Election};
 use super::leader::{Office, Resigning, Transfer};
 use super::tree::{Key, Plan, Tree};
 use super::voter::Call;
@@ -16,7 +16,7 @@ use crate::event::{CallId, Event, EventKind, WriteId};
 use crate::message::{Identity, RequestId, RequestKind};
 use crate::record::RecordId;
 use crate::telemetry::keys::{self, link, span};
-use crate::types::{Term, Time, TraceContext};
+use crate::types::{NodeId, Term, Time, TraceContext};
 
 /// How often what is stale is looked for.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -46,7 +46,8 @@ pub(super) struct Group {
     pub(super) resigning: Option<Resigning>,
     /// A record that a leader sends round, other than its no-op.
     pub(super) replication: Option<(RecordId, Key)>,
-    pub(super) stray: StrayAppends,
+    /// The newest record sent outside an operation, to a member that lagged behind.
+    pub(super) stray: BTreeMap<NodeId, Key>,
     /// When the node started, while no leader has been known since.
     pub(super) started: Option<Time>,
     pub(super) requests: BTreeMap<RequestId, Asked>,
@@ -77,7 +78,7 @@ impl Group {
             transfer: None,
             resigning: None,
             replication: None,
-            stray: StrayAppends::default(),
+            stray: BTreeMap::new(),
             started: None,
             requests: BTreeMap::new(),
             calls: BTreeMap::new(),
@@ -108,7 +109,7 @@ impl Group {
                 self.request_sent(event, *id, to, *kind, *asked_term)
             }
             EventKind::ReplyReceived { .. } => self.reply_received(event),
-            EventKind::CallFailed { id, to, kind, error } => self.call_failed(event, *id, to, *kind, error),
+            EventKind::CallFailed { id, kind, error, .. } => self.call_failed(event, *id, *kind, error),
             EventKind::QuorumReached { .. } => self.quorum_reached(event),
             EventKind::RoundEnded { .. } => self.round_ended(event),
             EventKind::Elected { .. } => self.elected(event),
