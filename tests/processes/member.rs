@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes on a busy machine: a condition that fails this long has failed.
@@ -61,7 +61,7 @@ impl Cluster {
         }
         command.args(["--heartbeat", &heartbeat_ms.to_string()]).stdin(Stdio::null()).stdout(Stdio::piped());
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &self.collector).env("OTEL_BSP_SCHEDULE_DELAY", "50");
-        let mut child = command.spawn().expect("the example `node` is built beside this test");
+        let mut child = command.spawn().expect("the example `node` starts");
         let lines = Lines::default();
         let (sink, output) = (lines.clone(), child.stdout.take().expect("piped"));
         std::thread::spawn(move || {
@@ -127,9 +127,20 @@ impl Drop for Cluster {
     }
 }
 
-/// Examples are built with the tests, in the folder beside them.
-fn program() -> PathBuf {
-    let test = std::env::current_exe().expect("this test's own path");
-    let target = test.parent().and_then(|deps| deps.parent()).expect("target/<profile>/deps");
-    target.join("examples").join(format!("node{}", std::env::consts::EXE_SUFFIX))
+/// The example `node`, built if need be: `cargo test` builds examples, `cargo test --test processes` does not.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let test = std::env::current_exe().expect("this test's own path");
+        let profile = test.parent().and_then(Path::parent).expect("target/<profile>/deps");
+        let target = profile.parent().expect("target/<profile>");
+        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        build.args(["build", "--quiet", "--example", "node", "--manifest-path"]);
+        build.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).arg("--target-dir").arg(target);
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.status().expect("cargo runs").success(), "the example `node` does not build");
+        profile.join("examples").join(format!("node{}", std::env::consts::EXE_SUFFIX))
+    })
 }
