@@ -86,7 +86,7 @@ fn modules_are_named_by_their_files() {
 fn nothing_names_a_machine_or_a_registry() {
     let dirs = ["src", "tests", "examples", "benches", ".ci"];
     let everywhere = dirs.iter().flat_map(|dir| files(dir, ""));
-    let top = ["Cargo.toml", "README.md", "rustfmt.toml"].iter().map(|name| root().join(name));
+    let top = ["Cargo.toml", "README.md", ".rustfmt.toml"].iter().map(|name| root().join(name));
     let texts = everywhere.chain(top).filter_map(|path| Some((shown(&path), std::fs::read_to_string(path).ok()?)));
     none(texts.flat_map(|(path, text)| machine_names(&path, &text)));
 }
