@@ -1,14 +1,15 @@
 //! The log lines, and the ids by which they find their trace.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 
 use hustings::event::{Alarm, EventKind, Outcome};
 use hustings::telemetry::{OPENTELEMETRY_VERSION, Spans, TARGET};
 use tracing::Level;
 use tracing::field::{Field, Visit};
-use tracing::subscriber::with_default;
+use tracing::subscriber::set_global_default;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use super::stage::*;
@@ -29,10 +30,18 @@ impl Visit for Line {
     }
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<Line>>>);
+#[derive(Default)]
+struct Lines(Vec<Line>);
 
-impl<S: tracing::Subscriber> Layer<S> for Lines {
+thread_local! {
+    static HEARD: RefCell<Option<Lines>> = const { RefCell::new(None) };
+}
+
+/// Keeps each thread's lines apart. One subscriber serves the whole process: with one of a single thread, a call site
+/// that another thread reaches first is switched off for everybody.
+struct Listener;
+
+impl<S: tracing::Subscriber> Layer<S> for Listener {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         if event.metadata().target() != TARGET {
             return;
@@ -40,20 +49,24 @@ impl<S: tracing::Subscriber> Layer<S> for Lines {
         let name = event.metadata().name().to_owned();
         let mut line = Line { name, level: Some(*event.metadata().level()), ..Line::default() };
         event.record(&mut line);
-        self.0.lock().unwrap().push(line);
+        HEARD.with_borrow_mut(|heard| heard.iter_mut().for_each(|lines| lines.0.push(line.clone())));
     }
 }
 
 impl Lines {
     fn named(&self, name: &str) -> Vec<Line> {
-        self.0.lock().unwrap().iter().filter(|line| line.name == name).cloned().collect()
+        self.0.iter().filter(|line| line.name == name).cloned().collect()
     }
 }
 
 fn told(play: impl FnOnce()) -> Lines {
-    let lines = Lines::default();
-    with_default(tracing_subscriber::registry().with(lines.clone()), play);
-    lines
+    static LISTENING: Once = Once::new();
+    LISTENING.call_once(|| {
+        set_global_default(tracing_subscriber::registry().with(Listener)).expect("no other subscriber in these tests");
+    });
+    HEARD.set(Some(Lines::default()));
+    play();
+    HEARD.take().expect("set above")
 }
 
 fn stand(a: &mut Player) {
