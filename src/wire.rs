@@ -22,12 +22,18 @@ pub const RECORD_LEN_MAX: usize = PROCLAIMED_LEN_MAX + MEMBERS_MAX * (NAME_LEN_M
 /// The longest message, in bytes: a record, and 64 KiB for what goes with it.
 pub const FRAME_LEN_MAX: usize = 64 * 1024 + RECORD_LEN_MAX;
 
-/// Appends a request's bytes to `buffer`, which must be able to grow.
+/// Appends a request's bytes to `buffer`.
+///
+/// # Panics
+/// If the buffer cannot grow to hold it: a `Vec<u8>` and a `BytesMut` can.
 pub fn encode_request(request: &Request, buffer: &mut impl BufMut) {
     append(&proto::Request::from(request), buffer);
 }
 
-/// Appends a reply's bytes to `buffer`, which must be able to grow.
+/// Appends a reply's bytes to `buffer`.
+///
+/// # Panics
+/// If the buffer cannot grow to hold it: a `Vec<u8>` and a `BytesMut` can.
 pub fn encode_reply(reply: &Reply, buffer: &mut impl BufMut) {
     append(&proto::Reply::from(reply), buffer);
 }

@@ -14,18 +14,26 @@ use crate::types::{NodeId, Time};
 pub(super) struct PreCandidate {
     pub(super) campaign: Campaign,
     pub(super) ballot: Ballot,
-    /// When the round is given up; never while a learned record is being written.
+    /// When the stage is over, if nothing ends it before.
     pub(super) deadline: Time,
-    /// A learned record is being written.
-    pub(super) adopting: bool,
-    /// The round is over, and the next one begins at the deadline.
-    pub(super) pausing: bool,
+    stage: Stage,
+}
+
+/// What a pre-candidate is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// A round is open; at the deadline it is given up.
+    Asking,
+    /// A learned record is being written; the next round begins when it is durable, and there is no deadline.
+    Adopting,
+    /// The round is over; the next one begins at the deadline.
+    Pausing,
 }
 
 impl PreCandidate {
     /// Whether a round is open.
     pub(super) fn is_asking(&self) -> bool {
-        !self.adopting && !self.pausing
+        self.stage == Stage::Asking
     }
 }
 
@@ -33,13 +41,8 @@ impl Node {
     /// Entering pre-candidate has forgotten the leader, so that two pre-candidates can grant each other.
     pub(super) fn become_pre_candidate(&mut self, campaign: Campaign) {
         let ballot = self.new_ballot();
-        self.become_part(Part::PreCandidate(PreCandidate {
-            campaign,
-            ballot,
-            deadline: Time::NEVER,
-            adopting: false,
-            pausing: false,
-        }));
+        let stage = Stage::Asking;
+        self.become_part(Part::PreCandidate(PreCandidate { campaign, ballot, deadline: Time::NEVER, stage }));
         self.start_pre_vote();
     }
 
@@ -49,8 +52,9 @@ impl Node {
             self.alarm(Alarm::TermExhausted, None);
             return self.end_election(Outcome::Cancelled, None);
         };
+        // A1: a record that was learned is durable before anybody is told of it, in this campaign or in a later one.
         if self.durable.last != self.hard.last() && !mutant::on(Mutant::AdoptedBeforeDurable) {
-            return self.await_disk();
+            return self.enter(Stage::Adopting, Time::NEVER);
         }
         let mut ballot = self.new_ballot();
         let me = self.holder();
@@ -65,12 +69,9 @@ impl Node {
         }
         let timeout = self.config.timing.election_timeout_min;
         let patience = self.draw(timeout / 5, timeout * 3 / 5);
-        let deadline = self.now + patience;
+        self.enter(Stage::Asking, self.now + patience);
         let Part::PreCandidate(pre_candidate) = &mut self.part else { return };
         pre_candidate.ballot = ballot;
-        pre_candidate.deadline = deadline;
-        pre_candidate.adopting = false;
-        pre_candidate.pausing = false;
         pre_candidate.campaign.rounds += 1;
         let round = pre_candidate.campaign.rounds;
         self.start_round(true, round, term);
@@ -80,11 +81,11 @@ impl Node {
         self.count_pre_votes();
     }
 
-    /// A1: a record that was learned is durable before anybody is told of it, in this campaign or in a later one.
-    fn await_disk(&mut self) {
-        let Part::PreCandidate(pre_candidate) = &mut self.part else { return };
-        pre_candidate.adopting = true;
-        pre_candidate.deadline = Time::NEVER;
+    fn enter(&mut self, stage: Stage, deadline: Time) {
+        if let Part::PreCandidate(pre_candidate) = &mut self.part {
+            pre_candidate.stage = stage;
+            pre_candidate.deadline = deadline;
+        }
     }
 
     /// Every voter but this node.
@@ -130,7 +131,7 @@ impl Node {
         {
             self.end_round(false);
             self.adopt(record, reply.term, &reply.from);
-            self.await_disk();
+            self.enter(Stage::Adopting, Time::NEVER);
             return true;
         }
         if reply.term > self.hard.term {
@@ -145,7 +146,8 @@ impl Node {
     /// The learned record is durable: asks again.
     pub(super) fn resume_pre_candidate(&mut self) {
         let adopted = self.durable.last == self.hard.last();
-        if adopted && matches!(&self.part, Part::PreCandidate(pre_candidate) if pre_candidate.adopting) {
+        if adopted && matches!(&self.part, Part::PreCandidate(pre_candidate) if pre_candidate.stage == Stage::Adopting)
+        {
             if self.is_promotable() {
                 self.start_pre_vote();
             } else {
@@ -175,20 +177,13 @@ impl Node {
             // E2 holds for the own vote too: a promise that is not over forbids it, whatever the others say.
             Tally::Won | Tally::Lost => {
                 if let Some(at) = self.evidence_retry_at() {
-                    return self.pause_until(at);
+                    self.end_round(false);
+                    return self.enter(Stage::Pausing, at);
                 }
                 let outcome = self.why_refused(false);
                 let retry_at = self.retry_at();
                 self.end_election(outcome, Some(retry_at));
             }
-        }
-    }
-
-    fn pause_until(&mut self, at: Time) {
-        self.end_round(false);
-        if let Part::PreCandidate(pre_candidate) = &mut self.part {
-            pre_candidate.pausing = true;
-            pre_candidate.deadline = at;
         }
     }
 
@@ -219,7 +214,7 @@ impl Node {
         if self.now < pre_candidate.deadline {
             return;
         }
-        if pre_candidate.pausing {
+        if pre_candidate.stage == Stage::Pausing {
             return self.start_pre_vote();
         }
         let outcome = self.why_refused(true);
