@@ -1,4 +1,4 @@
-//! Faults that the machine can be built with, one at a time, to show that the nets catch them.
+//! Faults that the machine can be built with, to show that the nets catch them.
 //!
 //! Without `--cfg hustings_mutants` there is no switch and no code: [`on`] is a constant `false`. The package
 //! `tests/mutants` builds these sources with it.
@@ -65,19 +65,28 @@ pub enum Mutant {
 
 #[cfg(hustings_mutants)]
 thread_local! {
-    static ON: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+    /// A bit for each fault.
+    static ON: std::cell::Cell<u128> = const { std::cell::Cell::new(0) };
 }
 
-/// From now on, on this thread, the machine has this fault and no other.
+/// From now on, on this thread, the machine has these faults and no other.
 #[cfg(hustings_mutants)]
-pub fn switch(mutant: Option<Mutant>) {
-    ON.with(|on| on.set(mutant));
+pub fn switch(mutants: &[Mutant]) {
+    let bits = mutants.iter().fold(0, |bits, mutant| bits | mutant.bit());
+    ON.with(|on| on.set(bits));
+}
+
+#[cfg(hustings_mutants)]
+impl Mutant {
+    const fn bit(self) -> u128 {
+        1 << self as u32
+    }
 }
 
 /// Whether the machine has this fault.
 #[cfg(hustings_mutants)]
 pub(crate) fn on(mutant: Mutant) -> bool {
-    ON.with(|on| on.get() == Some(mutant))
+    ON.with(|on| on.get() & mutant.bit() != 0)
 }
 
 /// Whether the machine has this fault: never.

@@ -6,12 +6,12 @@ use hustings::sim::swarm::{self, Bias};
 
 /// Runs seeds of that bias until a property does not hold; which one it is.
 fn caught(mutant: Mutant, bias: Bias, seeds: u64) -> Option<(u64, &'static str)> {
-    switch(Some(mutant));
+    switch(&[mutant]);
     let caught = (0..seeds).find_map(|seed| {
         let report = swarm::run(seed, bias, Detail::Hash);
         report.violation.map(|violation| (seed, violation.property))
     });
-    switch(None);
+    switch(&[]);
     caught
 }
 
