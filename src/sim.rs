@@ -69,6 +69,7 @@ pub struct Cluster {
     crashes: Chance,
     strays: Chance,
     lives: u64,
+    steps: u64,
     /// Names that mean nobody here.
     stranger: (ClusterId, NodeId),
     spare: Output,
@@ -113,6 +114,7 @@ impl Cluster {
             crashes: Chance::stream(seed, "crash in step"),
             strays: Chance::stream(seed, "strays"),
             lives: 0,
+            steps: 0,
             stranger: (ClusterId::new("elsewhere")?, NodeId::new("stranger")?),
             spare: Output::default(),
         })
@@ -122,6 +124,13 @@ impl Cluster {
     #[must_use]
     pub fn now(&self) -> Time {
         self.now
+    }
+
+    /// How many inputs the nodes have taken so far: what is meant where events a second are counted. What happens to no
+    /// node (a deadline of a call that was answered, a message to a dead process) is not counted.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// How many machines there are.
@@ -456,6 +465,7 @@ impl Cluster {
         let host = &mut self.hosts[at];
         let Some(process) = &mut host.process else { return };
         let local = host.clock.read(self.now);
+        self.steps += 1;
         if matches!(input, Input::WorkEnded) {
             host.user.work = None;
         }
