@@ -68,6 +68,7 @@ pub struct Cluster {
     faults: Faults,
     crashes: Chance,
     strays: Chance,
+    codec: Chance,
     lives: u64,
     steps: u64,
     /// Names that mean nobody here.
@@ -113,6 +114,7 @@ impl Cluster {
             faults: Faults::default(),
             crashes: Chance::stream(seed, "crash in step"),
             strays: Chance::stream(seed, "strays"),
+            codec: Chance::stream(seed, "codec"),
             lives: 0,
             steps: 0,
             stranger: (ClusterId::new("elsewhere")?, NodeId::new("stranger")?),
@@ -400,8 +402,8 @@ impl Cluster {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Tick(at, life) => self.tick(at, life),
-            Happening::RequestArrives { to, from, bytes } => self.receive_request(to, from, &bytes),
-            Happening::ReplyArrives { to, bytes } => self.receive_reply(to, &bytes),
+            Happening::RequestArrives { to, from, frame } => self.receive_request(to, from, frame),
+            Happening::ReplyArrives { to, frame } => self.receive_reply(to, frame),
             Happening::CallFails(caller, error) => self.fail_call(caller, error),
             Happening::Connects { from, life, to, first } => self.connect(from, life, to, first),
             Happening::ConnectionEnds { from, life, to } => self.end_connection(from, life, to),
