@@ -16,6 +16,7 @@ mod chance;
 pub mod check;
 mod clock;
 mod disk;
+pub mod graph;
 mod host;
 mod log;
 mod network;
@@ -372,6 +373,11 @@ impl Cluster {
     #[must_use]
     pub fn events(&self) -> &[crate::event::Event] {
         self.log.events()
+    }
+
+    /// Whether properties go unchecked from now on: for protocols that are known not to hold them.
+    pub(crate) fn check_nothing(&mut self, nothing: bool) {
+        self.checker.is_off = nothing;
     }
 
     /// The checker, for what only the whole run can judge.
