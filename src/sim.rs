@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::config::{Config, Timing};
 use crate::event::Role;
+use crate::mutant::{self, Mutant};
 use crate::node::{Input, Node, Output};
 use crate::types::{ClusterId, NameError, NodeId, Time};
 
@@ -490,7 +491,10 @@ impl Cluster {
 
     /// In the order of the contract: guard, write, events, messages.
     fn carry_out(&mut self, at: usize, mut out: Output) {
-        self.show_guard(at);
+        let shown_last = mutant::on(Mutant::ResignBeforeGuardRevoked);
+        if !shown_last {
+            self.show_guard(at);
+        }
         for event in &out.events {
             self.log.event(self.now, event);
         }
@@ -515,6 +519,9 @@ impl Cluster {
             self.send_reply(at, call, reply);
         }
         self.drop_calls(at, &out.dropped);
+        if shown_last {
+            self.show_guard(at);
+        }
         out.clear();
         self.spare = out;
         if dies {
