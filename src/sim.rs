@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::config::{Config, Timing};
 use crate::event::Role;
+use crate::mutant::{self, Mutant};
 use crate::node::{Input, Node, Output};
 use crate::types::{ClusterId, NameError, NodeId, Time};
 
@@ -71,7 +72,9 @@ pub struct Cluster {
     faults: Faults,
     crashes: Chance,
     strays: Chance,
+    codec: Chance,
     lives: u64,
+    steps: u64,
     /// Names that mean nobody here.
     stranger: (ClusterId, NodeId),
     spare: Output,
@@ -115,7 +118,9 @@ impl Cluster {
             faults: Faults::default(),
             crashes: Chance::stream(seed, "crash in step"),
             strays: Chance::stream(seed, "strays"),
+            codec: Chance::stream(seed, "codec"),
             lives: 0,
+            steps: 0,
             stranger: (ClusterId::new("elsewhere")?, NodeId::new("stranger")?),
             spare: Output::default(),
         })
@@ -125,6 +130,13 @@ impl Cluster {
     #[must_use]
     pub fn now(&self) -> Time {
         self.now
+    }
+
+    /// How many inputs the nodes have taken so far: what is meant where events a second are counted. What happens to no
+    /// node (a deadline of a call that was answered, a message to a dead process) is not counted.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// How many machines there are.
@@ -399,8 +411,8 @@ impl Cluster {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Tick(at, life) => self.tick(at, life),
-            Happening::RequestArrives { to, from, bytes } => self.receive_request(to, from, &bytes),
-            Happening::ReplyArrives { to, bytes } => self.receive_reply(to, &bytes),
+            Happening::RequestArrives { to, from, frame } => self.receive_request(to, from, frame),
+            Happening::ReplyArrives { to, frame } => self.receive_reply(to, frame),
             Happening::CallFails(caller, error) => self.fail_call(caller, error),
             Happening::Connects { from, life, to, first } => self.connect(from, life, to, first),
             Happening::ConnectionEnds { from, life, to } => self.end_connection(from, life, to),
@@ -464,6 +476,7 @@ impl Cluster {
         let host = &mut self.hosts[at];
         let Some(process) = &mut host.process else { return };
         let local = host.clock.read(self.now);
+        self.steps += 1;
         if matches!(input, Input::WorkEnded) {
             host.user.work = None;
         }
@@ -480,7 +493,10 @@ impl Cluster {
 
     /// In the order of the contract: guard, write, events, messages.
     fn carry_out(&mut self, at: usize, mut out: Output) {
-        self.show_guard(at);
+        let shown_last = mutant::on(Mutant::ResignBeforeGuardRevoked);
+        if !shown_last {
+            self.show_guard(at);
+        }
         for event in &out.events {
             self.log.event(self.now, event);
         }
@@ -505,6 +521,9 @@ impl Cluster {
             self.send_reply(at, call, reply);
         }
         self.drop_calls(at, &out.dropped);
+        if shown_last {
+            self.show_guard(at);
+        }
         out.clear();
         self.spare = out;
         if dies {

@@ -60,7 +60,8 @@ impl Ballot {
     }
 
     pub(super) fn granted(&self) -> usize {
-        self.count(|answer| matches!(answer, Answer::Granted { .. }))
+        let granted = self.count(|answer| matches!(answer, Answer::Granted { .. }));
+        granted + usize::from(mutant::on(Mutant::SelfCountedTwice) && granted > 0)
     }
 
     fn denied(&self) -> usize {
@@ -177,7 +178,8 @@ impl Node {
     pub(super) fn is_countable(&self, reply: &Reply, ballot: &Ballot) -> bool {
         let record = self.hard.record.as_ref();
         let in_round = reply.id.0 >= ballot.first_id || mutant::on(Mutant::OldRoundCounted);
-        in_round && record.is_some_and(|r| r.names(&reply.from.node, reply.from.disk))
+        let any_disk = mutant::on(Mutant::ReplacedDiskCounted);
+        in_round && record.is_some_and(|r| any_disk || r.names(&reply.from.node, reply.from.disk))
     }
 
     /// Puts the reply on the ballot; false if it does not belong there.

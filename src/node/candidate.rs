@@ -25,8 +25,10 @@ impl Node {
     /// Paper §5.2: increments its term, votes for itself, asks the others. The request may leave beside its own write;
     /// its own vote counts only when durable (S3).
     pub(super) fn become_candidate(&mut self, mut campaign: Campaign) {
-        let Some(term) = self.hard.term.next() else { return };
-        self.advance_term(term);
+        let Some(term) = self.next_term() else { return };
+        if term > self.hard.term || mutant::on(Mutant::TermWraps) {
+            self.advance_term(term);
+        }
         self.hard.voted_for = Some(self.config.node.clone());
         self.change(PersistCause::OwnVote);
         campaign.rounds += 1;

@@ -236,7 +236,8 @@ impl Node {
         }
         self.emit(EventKind::LeadershipEnded { cause, since: elected_at, work_running });
         if work_running && lease_end > self.now && !mutant::on(Mutant::OwnLeaseNotOwed) {
-            let rest = self.config.timing.owed_of(lease_end.since(self.now));
+            let rest = lease_end.since(self.now);
+            let rest = if mutant::on(Mutant::OwnLeaseWithoutDrift) { rest } else { self.config.timing.owed_of(rest) };
             self.promises.owe_own(self.now + rest);
         }
         self.past.leader = Some((self.config.node.clone(), term));
