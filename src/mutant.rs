@@ -61,6 +61,12 @@ pub enum Mutant {
     PreVoteBumpsTerm,
     /// A1: a learned record is told before it is durable.
     AdoptedBeforeDurable,
+    /// L6: the members change before the leader has committed in its own term.
+    ChangeBeforeCommit,
+    /// L6: the members change before the leader is exclusive.
+    ChangeBeforeExclusive,
+    /// L5: what a member without a vote holds counts as held by a voter.
+    NonVotersCounted,
 }
 
 #[cfg(hustings_mutants)]
