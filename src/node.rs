@@ -345,7 +345,7 @@ impl Node {
         let role = match &self.part {
             Part::Follower(follower) => follower.deadline.min(self.founding_deadline()),
             Part::PreCandidate(pre_candidate) => pre_candidate.deadline,
-            Part::Candidate(candidate) => candidate.deadline.min(candidate.resend_at),
+            Part::Candidate(candidate) => candidate.deadline.min(candidate.give_up_at).min(candidate.resend_at),
             Part::Leader(leader) => self.leader_deadline(leader),
             Part::Stopped => Time::NEVER,
         };

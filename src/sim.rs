@@ -17,7 +17,9 @@ mod chance;
 pub mod check;
 mod clock;
 mod disk;
+pub mod graph;
 mod host;
+mod jobs;
 mod log;
 mod network;
 pub mod story;
@@ -28,6 +30,7 @@ mod wiring;
 pub use self::check::Violation;
 pub use self::disk::DiskManners;
 pub use self::host::Death;
+pub use self::jobs::side_by_side;
 pub use self::log::Detail;
 pub use self::network::Link;
 pub use self::user::{Manners, StartWhen};
@@ -69,7 +72,9 @@ pub struct Cluster {
     faults: Faults,
     crashes: Chance,
     strays: Chance,
+    codec: Chance,
     lives: u64,
+    steps: u64,
     /// Names that mean nobody here.
     stranger: (ClusterId, NodeId),
     spare: Output,
@@ -113,7 +118,9 @@ impl Cluster {
             faults: Faults::default(),
             crashes: Chance::stream(seed, "crash in step"),
             strays: Chance::stream(seed, "strays"),
+            codec: Chance::stream(seed, "codec"),
             lives: 0,
+            steps: 0,
             stranger: (ClusterId::new("elsewhere")?, NodeId::new("stranger")?),
             spare: Output::default(),
         })
@@ -123,6 +130,13 @@ impl Cluster {
     #[must_use]
     pub fn now(&self) -> Time {
         self.now
+    }
+
+    /// How many inputs the nodes have taken so far: what is meant where events a second are counted. What happens to no
+    /// node (a deadline of a call that was answered, a message to a dead process) is not counted.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// How many machines there are.
@@ -364,6 +378,11 @@ impl Cluster {
         self.log.events()
     }
 
+    /// Whether properties go unchecked from now on: for protocols that are known not to hold them.
+    pub(crate) fn check_nothing(&mut self, nothing: bool) {
+        self.checker.is_off = nothing;
+    }
+
     /// The checker, for what only the whole run can judge.
     pub(crate) fn checker(&mut self) -> &mut Checker {
         &mut self.checker
@@ -392,8 +411,8 @@ impl Cluster {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Tick(at, life) => self.tick(at, life),
-            Happening::RequestArrives { to, from, bytes } => self.receive_request(to, from, &bytes),
-            Happening::ReplyArrives { to, bytes } => self.receive_reply(to, &bytes),
+            Happening::RequestArrives { to, from, frame } => self.receive_request(to, from, frame),
+            Happening::ReplyArrives { to, frame } => self.receive_reply(to, frame),
             Happening::CallFails(caller, error) => self.fail_call(caller, error),
             Happening::Connects { from, life, to, first } => self.connect(from, life, to, first),
             Happening::ConnectionEnds { from, life, to } => self.end_connection(from, life, to),
@@ -457,6 +476,7 @@ impl Cluster {
         let host = &mut self.hosts[at];
         let Some(process) = &mut host.process else { return };
         let local = host.clock.read(self.now);
+        self.steps += 1;
         if matches!(input, Input::WorkEnded) {
             host.user.work = None;
         }

@@ -35,6 +35,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("check", 4),
     ("report", 5),
     ("elector", 5),
+    ("bin", 6),
 ];
 /// Floors whose modules may know each other: the words, and the contracts.
 const KNOW_EACH_OTHER: &[u32] = &[1, 3];

@@ -96,6 +96,7 @@ impl Node {
 
     pub(super) fn receive_pre_vote_reply(&mut self, reply: Reply) {
         self.learn_hearsay(&reply);
+        self.note_heard(&reply.from.node);
         if self.is_late_probe_reply(&reply) {
             return;
         }

@@ -22,6 +22,8 @@ pub struct Report {
     pub seed: u64,
     /// A hash of everything that happened: the same seed gives the same.
     pub fingerprint: u64,
+    /// How many inputs the nodes took.
+    pub steps: u64,
     /// The property that did not hold, if one did not.
     pub violation: Option<Violation>,
     /// Terms that had a leader.
@@ -76,6 +78,7 @@ pub fn run(seed: u64, bias: Bias, detail: Detail) -> Report {
     Report {
         seed,
         fingerprint: swarm.cluster.fingerprint(),
+        steps: swarm.cluster.steps(),
         violation: swarm.cluster.violation().cloned(),
         elections,
         exclusive,
