@@ -51,6 +51,9 @@ pub fn run_for_overlaps(seed: u64, detail: Detail) -> Report {
     adversary.report(seed).0
 }
 
+/// How many reactions a run may have: one may bring about another, without end and in no time.
+const REACTIONS_MAX: u32 = 120;
+
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// What happens later.
@@ -67,6 +70,7 @@ struct Adversary {
     cluster: Cluster,
     chance: Chance,
     reactions: Vec<Reaction>,
+    reacted: u32,
     /// When, in which order of planning, and which of the deeds.
     plans: BinaryHeap<Reverse<(Time, usize)>>,
     deeds: Vec<Deed>,
@@ -110,6 +114,7 @@ impl Adversary {
         let lasts = timing.owed_of(timing.heartbeat + timing.round_trip_max);
         let mut adversary = Adversary {
             reactions: schemes::draw(&mut chance),
+            reacted: 0,
             cluster,
             plans: BinaryHeap::new(),
             deeds: Vec::new(),
@@ -193,7 +198,8 @@ impl Adversary {
             self.remember(one);
             for at in 0..self.reactions.len() {
                 let reaction = self.reactions[at];
-                if reaction.moment == one.moment && self.chance.happens(reaction.probability) {
+                let may = reaction.moment == one.moment && self.reacted < REACTIONS_MAX;
+                if may && self.chance.happens(reaction.probability) {
                     self.react(&reaction, one.at);
                 }
             }
@@ -208,6 +214,7 @@ impl Adversary {
             one => vec![self.victim(one, actor)],
         };
         for at in victims {
+            self.reacted += 1;
             let when = now + self.span(reaction.wait);
             self.plan(when, reaction.ploy, at);
         }
@@ -251,8 +258,7 @@ impl Adversary {
 
     fn do_what_is_due(&mut self) {
         let now = self.cluster.now();
-        while let Some(Reverse((at, number))) = self.plans.peek().copied().filter(|Reverse((at, _))| *at <= now) {
-            debug_assert!(at <= now);
+        while let Some(Reverse((_, number))) = self.plans.peek().copied().filter(|Reverse((at, _))| *at <= now) {
             self.plans.pop();
             match self.deeds[number] {
                 Deed::Act(ploy, at) => self.act(ploy, at),

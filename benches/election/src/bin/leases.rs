@@ -31,6 +31,9 @@ fn main() -> ExitCode {
         println!("usage: leases FIRST..END [JOBS]");
         return ExitCode::from(2);
     };
+    if seeds.end - seeds.start == 1 {
+        adversary::run(seeds.start, Detail::All).log.iter().for_each(|line| println!("{line}"));
+    }
     let (next, broken, begin) = (AtomicU64::new(seeds.start), AtomicBool::new(false), Instant::now());
     let sums: Vec<Sum> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(|| hunt(&seeds, &next, &broken))).collect();
