@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::config::{Config, Timing};
 use crate::event::Role;
+use crate::mutant::{self, Mutant};
 use crate::node::{Input, Node, Output};
 use crate::types::{ClusterId, NameError, NodeId, Time};
 
@@ -17,7 +18,9 @@ mod chance;
 pub mod check;
 mod clock;
 mod disk;
+pub mod graph;
 mod host;
+mod jobs;
 mod log;
 mod network;
 pub mod story;
@@ -28,6 +31,7 @@ mod wiring;
 pub use self::check::Violation;
 pub use self::disk::DiskManners;
 pub use self::host::Death;
+pub use self::jobs::side_by_side;
 pub use self::log::Detail;
 pub use self::network::Link;
 pub use self::user::{Manners, StartWhen};
@@ -86,12 +90,33 @@ impl Cluster {
     /// # Errors
     /// [`NameError`]: one of the names cannot be used.
     pub fn new(seed: u64, names: &[&str], timing: &Timing, detail: Detail) -> Result<Cluster, NameError> {
+        Cluster::with_founders(seed, names, names.len(), timing, detail)
+    }
+
+    /// A cluster of which only the first `founders` machines are members at first. The others can be added: each lists
+    /// the founders and itself, and joins what exists.
+    ///
+    /// # Errors
+    /// [`NameError`]: one of the names cannot be used.
+    pub fn with_founders(
+        seed: u64,
+        names: &[&str],
+        founders: usize,
+        timing: &Timing,
+        detail: Detail,
+    ) -> Result<Cluster, NameError> {
         let members = names.iter().map(NodeId::new).collect::<Result<Vec<_>, _>>()?;
         let cluster = ClusterId::new("sim")?;
         let now = Time(1);
         let hosts = members.iter().enumerate().map(|(at, name)| {
-            let mut config = Config::new(cluster.clone(), name.clone(), members.clone());
+            let mut list = members[..founders.min(members.len())].to_vec();
+            let joins = !list.contains(name);
+            if joins {
+                list.push(name.clone());
+            }
+            let mut config = Config::new(cluster.clone(), name.clone(), list);
             config.timing = timing.clone();
+            config.joins = joins;
             let disk = Disk::new(seed, at, &config, DiskManners::steady(Duration::from_millis(1)));
             Host {
                 name: name.clone(),
@@ -379,6 +404,11 @@ impl Cluster {
         self.log.events()
     }
 
+    /// Whether properties go unchecked from now on: for protocols that are known not to hold them.
+    pub(crate) fn check_nothing(&mut self, nothing: bool) {
+        self.checker.is_off = nothing;
+    }
+
     /// The checker, for what only the whole run can judge.
     pub(crate) fn checker(&mut self) -> &mut Checker {
         &mut self.checker
@@ -489,7 +519,10 @@ impl Cluster {
 
     /// In the order of the contract: guard, write, events, messages.
     fn carry_out(&mut self, at: usize, mut out: Output) {
-        self.show_guard(at);
+        let shown_last = mutant::on(Mutant::ResignBeforeGuardRevoked);
+        if !shown_last {
+            self.show_guard(at);
+        }
         for event in &out.events {
             self.log.event(self.now, event);
         }
@@ -517,6 +550,9 @@ impl Cluster {
             self.send_reply(at, call, reply);
         }
         self.drop_calls(at, &out.dropped);
+        if shown_last {
+            self.show_guard(at);
+        }
         out.clear();
         self.spare = out;
         if dies {
