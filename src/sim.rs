@@ -86,12 +86,33 @@ impl Cluster {
     /// # Errors
     /// [`NameError`]: one of the names cannot be used.
     pub fn new(seed: u64, names: &[&str], timing: &Timing, detail: Detail) -> Result<Cluster, NameError> {
+        Cluster::with_founders(seed, names, names.len(), timing, detail)
+    }
+
+    /// A cluster of which only the first `founders` machines are members at first. The others can be added: each lists
+    /// the founders and itself, and joins what exists.
+    ///
+    /// # Errors
+    /// [`NameError`]: one of the names cannot be used.
+    pub fn with_founders(
+        seed: u64,
+        names: &[&str],
+        founders: usize,
+        timing: &Timing,
+        detail: Detail,
+    ) -> Result<Cluster, NameError> {
         let members = names.iter().map(NodeId::new).collect::<Result<Vec<_>, _>>()?;
         let cluster = ClusterId::new("sim")?;
         let now = Time(1);
         let hosts = members.iter().enumerate().map(|(at, name)| {
-            let mut config = Config::new(cluster.clone(), name.clone(), members.clone());
+            let mut list = members[..founders.min(members.len())].to_vec();
+            let joins = !list.contains(name);
+            if joins {
+                list.push(name.clone());
+            }
+            let mut config = Config::new(cluster.clone(), name.clone(), list);
             config.timing = timing.clone();
+            config.joins = joins;
             let disk = Disk::new(seed, at, &config, DiskManners::steady(Duration::from_millis(1)));
             Host {
                 name: name.clone(),

@@ -3,7 +3,7 @@
 use super::campaign::{Answer, Ballot, Campaign};
 use super::voter::Plea;
 use super::{Node, Part};
-use crate::event::{Alarm, Outcome};
+use crate::event::{Alarm, Outcome, Trigger};
 use crate::message::{CallError, Hearsay, Reason, Reply, ReplyBody, RequestBody, RequestId, Verdict};
 use crate::mutant::{self, Mutant};
 use crate::quorum::Tally;
@@ -112,6 +112,9 @@ impl Node {
         }
         let in_round = self.ballot().is_some_and(|ballot| reply.id.0 >= ballot.first_id);
         self.record_answer(&reply);
+        if in_round && reply.verdict == Verdict::Refused(Reason::NotAMember) {
+            self.alarm(Alarm::NotAMember, Some(self.config.node.clone()));
+        }
         if in_round && self.learn_before_lead(&reply) {
             return;
         }
@@ -124,7 +127,11 @@ impl Node {
         // S9: neither a living leader nor a quarantine raises the term of a pre-candidate.
         if matches!(
             reason,
-            Reason::LeaderAlive | Reason::RestartQuarantine | Reason::WrongCluster | Reason::Unsupported
+            Reason::LeaderAlive
+                | Reason::RestartQuarantine
+                | Reason::WrongCluster
+                | Reason::Unsupported
+                | Reason::NotAMember
         ) {
             return false;
         }
@@ -183,10 +190,21 @@ impl Node {
                     return self.enter(Stage::Pausing, at);
                 }
                 let outcome = self.why_refused(false);
+                if self.is_disowned() {
+                    self.end_election(outcome, None);
+                    return self.become_follower(Trigger::Startup, Time::NEVER);
+                }
                 let retry_at = self.retry_at();
                 self.end_election(outcome, Some(retry_at));
             }
         }
+    }
+
+    /// So many hold a newer record without this node that nobody could be elected by its own: it was removed while it
+    /// was away. It stands no more, until a leader tells it otherwise (V3); who is left elects without it.
+    fn is_disowned(&self) -> bool {
+        let disowned = |answer: &Answer| matches!(answer, Answer::Refused { reason: Reason::NotAMember, .. });
+        self.ballot().is_some_and(|ballot| self.voters() - ballot.count(disowned) < self.quorum())
     }
 
     fn grants_itself(&self) -> bool {

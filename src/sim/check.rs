@@ -188,7 +188,7 @@ impl Checker {
         let held = self
             .elections
             .step(step, disk, &self.debts[step.host])
-            .and_then(|()| self.records.step(step, &self.members, disk))
+            .and_then(|()| self.records.step(step, disk))
             .and_then(|()| self.debts[step.host].step(step))
             .and_then(|()| self.claims.step(step));
         let name = &self.members[step.host];
