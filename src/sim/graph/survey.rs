@@ -145,7 +145,9 @@ impl Survey {
         let text = match outcome {
             Outcome { broken: Some(text), .. } => text.clone(),
             Outcome { settled: None, .. } if connected => format!("no leader within {HORIZON} election timeouts"),
-            Outcome { changes, .. } if kept && *changes > 0 => "the leader was quorum-connected, and changed".to_owned(),
+            Outcome { changes, .. } if kept && *changes > 0 => {
+                "the leader was quorum-connected, and changed".to_owned()
+            }
             Outcome { settled: Some(_), .. } if !connected => "a leader without a quorum".to_owned(),
             Outcome { growth, .. } if !connected && *growth > 0 => {
                 format!("no node is quorum-connected, and terms grew by {growth}")
