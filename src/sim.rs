@@ -16,10 +16,12 @@ mod chance;
 pub mod check;
 mod clock;
 mod disk;
+mod figures;
 pub mod graph;
 mod host;
 mod log;
 mod network;
+pub mod shrink;
 pub mod story;
 pub mod swarm;
 mod user;
@@ -27,6 +29,7 @@ mod wiring;
 
 pub use self::check::Violation;
 pub use self::disk::DiskManners;
+pub use self::figures::Figures;
 pub use self::host::Death;
 pub use self::log::Detail;
 pub use self::network::Link;
@@ -53,6 +56,13 @@ pub struct Faults {
     pub stray_reply: f64,
     /// How probable it is that a message is cut short on its way.
     pub truncate: f64,
+    /// How probable it is that bits of a message turn on its way. Links have checksums: what a receiver could still read
+    /// is lost in this way, and what it cannot read is given to it to refuse.
+    pub corrupt: f64,
+    /// How probable it is that a request arrives a second time, much later: from an earlier term, to a later life.
+    pub replay: f64,
+    /// How much later it arrives at most.
+    pub replay_max: Duration,
 }
 
 /// A simulated cluster. Nodes are named by their position in the list it was made from.
@@ -69,11 +79,12 @@ pub struct Cluster {
     faults: Faults,
     crashes: Chance,
     strays: Chance,
+    truncations: Chance,
+    corruptions: Chance,
+    replays: Chance,
     codec: Chance,
     lives: u64,
     steps: u64,
-    /// Names that mean nobody here.
-    stranger: (ClusterId, NodeId),
     spare: Output,
 }
 
@@ -83,11 +94,28 @@ impl Cluster {
     /// # Errors
     /// [`NameError`]: one of the names cannot be used.
     pub fn new(seed: u64, names: &[&str], timing: &Timing, detail: Detail) -> Result<Cluster, NameError> {
-        let members = names.iter().map(NodeId::new).collect::<Result<Vec<_>, _>>()?;
+        Cluster::with_spares(seed, names, &[], timing, detail)
+    }
+
+    /// The same, with machines that are no members; their positions follow. Each believes to be one beside the members.
+    ///
+    /// # Errors
+    /// [`NameError`]: one of the names cannot be used.
+    pub fn with_spares(
+        seed: u64,
+        names: &[&str],
+        spares: &[&str],
+        timing: &Timing,
+        detail: Detail,
+    ) -> Result<Cluster, NameError> {
+        let founders = names.iter().map(NodeId::new).collect::<Result<Vec<_>, _>>()?;
+        let members = names.iter().chain(spares).map(NodeId::new).collect::<Result<Vec<_>, _>>()?;
         let cluster = ClusterId::new("sim")?;
         let now = Time(1);
         let hosts = members.iter().enumerate().map(|(at, name)| {
-            let mut config = Config::new(cluster.clone(), name.clone(), members.clone());
+            let mut listed = founders.clone();
+            listed.extend((at >= founders.len()).then(|| name.clone()));
+            let mut config = Config::new(cluster.clone(), name.clone(), listed);
             config.timing = timing.clone();
             let disk = Disk::new(seed, at, &config, DiskManners::steady(Duration::from_millis(1)));
             Host {
@@ -115,10 +143,12 @@ impl Cluster {
             faults: Faults::default(),
             crashes: Chance::stream(seed, "crash in step"),
             strays: Chance::stream(seed, "strays"),
+            truncations: Chance::stream(seed, "truncations"),
+            corruptions: Chance::stream(seed, "corruptions"),
+            replays: Chance::stream(seed, "replays"),
             codec: Chance::stream(seed, "codec"),
             lives: 0,
             steps: 0,
-            stranger: (ClusterId::new("elsewhere")?, NodeId::new("stranger")?),
             spare: Output::default(),
         })
     }
@@ -245,7 +275,7 @@ impl Cluster {
         let life = Life(self.lives);
         let host = &mut self.hosts[at];
         host.starts += 1;
-        let state = match host.disk.recover(host.config.timing.promise_max) {
+        let state = match host.disk.recover(&host.config) {
             Ok(state) => state,
             Err(text) => return self.checker.report(self.now, "D3", text),
         };
@@ -312,6 +342,12 @@ impl Cluster {
             let soon = self.now + Duration::from_millis(1);
             self.agenda.plan(soon, Happening::WriteEnds(at, process.life, write));
         }
+    }
+
+    /// Whether messages and connections pass between two machines, both ways.
+    #[must_use]
+    pub fn is_open(&self, a: usize, b: usize) -> bool {
+        self.network.passes(a, b) && self.network.passes(b, a)
     }
 
     /// Whether a write has failed under the process at `at`: it is of no use any more.
@@ -439,7 +475,7 @@ impl Cluster {
         let Some(ended) = self.hosts[at].disk.end(write) else { return };
         let input = match ended {
             Ok(()) => Input::Persisted(write),
-            Err(()) => Input::PersistFailed(write, "input/output error".to_owned()),
+            Err(error) => Input::PersistFailed(write, error.to_owned()),
         };
         self.hosts[at].failed |= ended.is_err();
         self.checker.wrote(self.now, at, &self.hosts[at].disk);
@@ -573,7 +609,7 @@ impl Cluster {
         if !host.user.may_start(local, term, led) || process.paused.is_some() {
             return;
         }
-        host.user.start(term, self.now, until);
+        let length = host.user.start(term, self.now, until);
         self.step(at, Input::WorkStarted);
         let host = &mut self.hosts[at];
         let Some(process) = host.process.as_ref().filter(|process| process.life == life) else { return };
@@ -582,12 +618,19 @@ impl Cluster {
             return;
         }
         self.agenda.plan(self.now, Happening::WorkWatched(at, life));
+        if let Some(length) = length {
+            self.agenda.plan(self.now + length, Happening::WorkEnds(at, life, term));
+        }
     }
 
+    /// Work that ends by itself, because it is done or has panicked, gives the office up.
     fn end_work(&mut self, at: usize, life: Life, term: crate::types::Term) {
         let host = &self.hosts[at];
-        if host.lives(life) && host.user.work.as_ref().is_some_and(|work| work.term == term) {
-            self.input(at, Input::WorkEnded);
+        let Some(work) = host.user.work.as_ref().filter(|work| host.lives(life) && work.term == term) else { return };
+        let resigns = !work.cancelled;
+        self.input(at, Input::WorkEnded);
+        if resigns && self.hosts[at].lives(life) {
+            self.input(at, Input::Resign);
         }
     }
 

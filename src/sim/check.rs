@@ -122,6 +122,8 @@ pub(crate) struct Checker {
     violation: Option<Violation>,
     /// Whether nothing is reported.
     pub(crate) is_off: bool,
+    /// What is not promised in this run, and therefore not reported.
+    exempt: Vec<&'static str>,
 }
 
 impl Checker {
@@ -134,7 +136,13 @@ impl Checker {
             members,
             violation: None,
             is_off: false,
+            exempt: Vec::new(),
         }
+    }
+
+    /// These properties go unchecked from now on: something has happened after which they are not promised.
+    pub(crate) fn exempt(&mut self, properties: &[&'static str]) {
+        self.exempt.extend_from_slice(properties);
     }
 
     pub(crate) fn violation(&self) -> Option<&Violation> {
@@ -143,7 +151,7 @@ impl Checker {
 
     /// The first violation is kept: the later ones may follow from it.
     pub(crate) fn report(&mut self, time: Time, property: &'static str, text: String) {
-        if !self.is_off {
+        if !self.is_off && !self.exempt.contains(&property) {
             self.violation.get_or_insert(Violation { property, time, text });
         }
     }
