@@ -155,7 +155,8 @@ pub struct Config {
     pub group: GroupId,
     /// This member.
     pub node: NodeId,
-    /// The members of the first record, this one among them. After the first start the stored record decides.
+    /// The members of the first record, this one among them; for a node that joins, the members of the time and itself.
+    /// After the first start the stored record decides.
     pub members: Vec<NodeId>,
     /// The times; see [`Timing`].
     pub timing: Timing,
@@ -163,6 +164,9 @@ pub struct Config {
     pub priority: u8,
     /// Whether the store forgets at a restart. All members must agree. Default no.
     pub volatile: bool,
+    /// Whether this node is added to a cluster that exists: it never takes part in the founding of one, and waits until
+    /// the leader has added it. Means nothing once it holds a record. Default no.
+    pub joins: bool,
     /// Whether a refused connection proves that the leader's process is dead, so that nothing is owed to it any more.
     /// Default no: a firewall's REJECT and a service without ready endpoints refuse as well.
     pub trust_connection_refused: bool,
@@ -180,6 +184,7 @@ impl Config {
             timing: Timing::default(),
             priority: 100,
             volatile: false,
+            joins: false,
             trust_connection_refused: false,
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::config::{Config, Timing};
 use crate::event::Role;
+use crate::mutant::{self, Mutant};
 use crate::node::{Input, Node, Output};
 use crate::types::{ClusterId, NameError, NodeId, Time};
 
@@ -19,6 +20,7 @@ mod disk;
 mod figures;
 pub mod graph;
 mod host;
+mod jobs;
 mod log;
 mod network;
 pub mod shrink;
@@ -31,6 +33,7 @@ pub use self::check::Violation;
 pub use self::disk::DiskManners;
 pub use self::figures::Figures;
 pub use self::host::Death;
+pub use self::jobs::side_by_side;
 pub use self::log::Detail;
 pub use self::network::Link;
 pub use self::user::{Manners, StartWhen};
@@ -94,29 +97,33 @@ impl Cluster {
     /// # Errors
     /// [`NameError`]: one of the names cannot be used.
     pub fn new(seed: u64, names: &[&str], timing: &Timing, detail: Detail) -> Result<Cluster, NameError> {
-        Cluster::with_spares(seed, names, &[], timing, detail)
+        Cluster::with_founders(seed, names, names.len(), timing, detail)
     }
 
-    /// The same, with machines that are no members; their positions follow. Each believes to be one beside the members.
+    /// A cluster of which only the first `founders` machines are members at first. The others can be added: each lists
+    /// the founders and itself, and joins what exists.
     ///
     /// # Errors
     /// [`NameError`]: one of the names cannot be used.
-    pub fn with_spares(
+    pub fn with_founders(
         seed: u64,
         names: &[&str],
-        spares: &[&str],
+        founders: usize,
         timing: &Timing,
         detail: Detail,
     ) -> Result<Cluster, NameError> {
-        let founders = names.iter().map(NodeId::new).collect::<Result<Vec<_>, _>>()?;
-        let members = names.iter().chain(spares).map(NodeId::new).collect::<Result<Vec<_>, _>>()?;
+        let members = names.iter().map(NodeId::new).collect::<Result<Vec<_>, _>>()?;
         let cluster = ClusterId::new("sim")?;
         let now = Time(1);
         let hosts = members.iter().enumerate().map(|(at, name)| {
-            let mut listed = founders.clone();
-            listed.extend((at >= founders.len()).then(|| name.clone()));
-            let mut config = Config::new(cluster.clone(), name.clone(), listed);
+            let mut list = members[..founders.min(members.len())].to_vec();
+            let joins = !list.contains(name);
+            if joins {
+                list.push(name.clone());
+            }
+            let mut config = Config::new(cluster.clone(), name.clone(), list);
             config.timing = timing.clone();
+            config.joins = joins;
             let disk = Disk::new(seed, at, &config, DiskManners::steady(Duration::from_millis(1)));
             Host {
                 name: name.clone(),
@@ -526,7 +533,10 @@ impl Cluster {
 
     /// In the order of the contract: guard, write, events, messages.
     fn carry_out(&mut self, at: usize, mut out: Output) {
-        self.show_guard(at);
+        let shown_last = mutant::on(Mutant::ResignBeforeGuardRevoked);
+        if !shown_last {
+            self.show_guard(at);
+        }
         for event in &out.events {
             self.log.event(self.now, event);
         }
@@ -551,6 +561,9 @@ impl Cluster {
             self.send_reply(at, call, reply);
         }
         self.drop_calls(at, &out.dropped);
+        if shown_last {
+            self.show_guard(at);
+        }
         out.clear();
         self.spare = out;
         if dies {

@@ -3,7 +3,7 @@
 //! Always in this order: the guard is revoked, the work ends, and only then promises are released.
 
 use super::{Node, Part, TransferRefused};
-use crate::event::{EventKind, LeadershipEnd, LossOfLeader, Outcome, Role, TransferOutcome, Trigger};
+use crate::event::{ChangeOutcome, EventKind, LeadershipEnd, LossOfLeader, Outcome, Role, TransferOutcome, Trigger};
 use crate::message::{Reply, RequestBody, RequestId};
 use crate::mutant::{self, Mutant};
 use crate::types::{NodeId, Term, Time};
@@ -231,12 +231,14 @@ impl Node {
         if let Phase::Preparing { to, .. } | Phase::Draining(Then::Transfer(to)) = phase {
             self.emit(EventKind::TransferEnded { to, outcome: TransferOutcome::Failed });
         }
+        self.end_change(ChangeOutcome::LeadershipEnded);
         if !established {
             self.emit(EventKind::ElectionEnded { outcome: Outcome::Won, rounds, retry_in: None });
         }
         self.emit(EventKind::LeadershipEnded { cause, since: elected_at, work_running });
         if work_running && lease_end > self.now && !mutant::on(Mutant::OwnLeaseNotOwed) {
-            let rest = self.config.timing.owed_of(lease_end.since(self.now));
+            let rest = lease_end.since(self.now);
+            let rest = if mutant::on(Mutant::OwnLeaseWithoutDrift) { rest } else { self.config.timing.owed_of(rest) };
             self.promises.owe_own(self.now + rest);
         }
         self.past.leader = Some((self.config.node.clone(), term));

@@ -3,7 +3,7 @@
 use super::campaign::{Answer, Ballot, Campaign};
 use super::voter::Plea;
 use super::{Node, Part};
-use crate::event::{Alarm, Outcome};
+use crate::event::{Alarm, Outcome, Trigger};
 use crate::message::{CallError, Hearsay, Reason, Reply, ReplyBody, RequestBody, RequestId, Verdict};
 use crate::mutant::{self, Mutant};
 use crate::quorum::Tally;
@@ -48,7 +48,7 @@ impl Node {
 
     /// Asks every voter for the term after this one; nobody's state changes by it (S9).
     fn start_pre_vote(&mut self) {
-        let Some(term) = self.hard.term.next() else {
+        let Some(term) = self.next_term() else {
             self.alarm(Alarm::TermExhausted, None);
             return self.end_election(Outcome::Cancelled, None);
         };
@@ -96,6 +96,7 @@ impl Node {
 
     pub(super) fn receive_pre_vote_reply(&mut self, reply: Reply) {
         self.learn_hearsay(&reply);
+        self.note_heard(&reply.from.node);
         if self.is_late_probe_reply(&reply) {
             return;
         }
@@ -106,10 +107,14 @@ impl Node {
         }
         let asking = matches!(&self.part, Part::PreCandidate(pre_candidate) if pre_candidate.is_asking());
         if !asking {
+            self.adopt_late(&reply);
             return self.tell_reply(&reply, true);
         }
         let in_round = self.ballot().is_some_and(|ballot| reply.id.0 >= ballot.first_id);
         self.record_answer(&reply);
+        if in_round && reply.verdict == Verdict::Refused(Reason::NotAMember) {
+            self.alarm(Alarm::NotAMember, Some(self.config.node.clone()));
+        }
         if in_round && self.learn_before_lead(&reply) {
             return;
         }
@@ -122,12 +127,16 @@ impl Node {
         // S9: neither a living leader nor a quarantine raises the term of a pre-candidate.
         if matches!(
             reason,
-            Reason::LeaderAlive | Reason::RestartQuarantine | Reason::WrongCluster | Reason::Unsupported
+            Reason::LeaderAlive
+                | Reason::RestartQuarantine
+                | Reason::WrongCluster
+                | Reason::Unsupported
+                | Reason::NotAMember
         ) {
             return false;
         }
         if let ReplyBody::Vote { record: Some(record), .. } = &reply.body
-            && Some(record.id) > self.hard.last()
+            && (Some(record.id) > self.hard.last() || mutant::on(Mutant::AdoptNotAhead))
         {
             self.end_round(false);
             self.adopt(record, reply.term, &reply.from);
@@ -181,10 +190,21 @@ impl Node {
                     return self.enter(Stage::Pausing, at);
                 }
                 let outcome = self.why_refused(false);
+                if self.is_disowned() {
+                    self.end_election(outcome, None);
+                    return self.become_follower(Trigger::Startup, Time::NEVER);
+                }
                 let retry_at = self.retry_at();
                 self.end_election(outcome, Some(retry_at));
             }
         }
+    }
+
+    /// So many hold a newer record without this node that nobody could be elected by its own: it was removed while it
+    /// was away. It stands no more, until a leader tells it otherwise (V3); who is left elects without it.
+    fn is_disowned(&self) -> bool {
+        let disowned = |answer: &Answer| matches!(answer, Answer::Refused { reason: Reason::NotAMember, .. });
+        self.ballot().is_some_and(|ballot| self.voters() - ballot.count(disowned) < self.quorum())
     }
 
     fn grants_itself(&self) -> bool {

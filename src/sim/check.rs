@@ -162,6 +162,13 @@ impl Checker {
         }
     }
 
+    fn judge_all<const N: usize>(&mut self, time: Time, at: usize, all: [Held; N]) {
+        for (property, text) in all.into_iter().filter_map(Result::err) {
+            let text = format!("{}: {text}", self.members[at]);
+            self.report(time, property, text);
+        }
+    }
+
     /// How many claims to be alone, elections and commits the run has seen.
     pub(crate) fn seen(&self) -> (usize, usize, usize) {
         (self.claims.seen(), self.elections.seen(), self.records.seen())
@@ -193,15 +200,14 @@ impl Checker {
 
     /// A node has taken a step; nothing has left yet.
     pub(crate) fn step(&mut self, step: &Step<'_>, disk: &Disk) {
-        let held = self
-            .elections
-            .step(step, disk, &self.debts[step.host])
-            .and_then(|()| self.records.step(step, &self.members, disk))
-            .and_then(|()| self.debts[step.host].step(step))
-            .and_then(|()| self.claims.step(step));
-        let name = &self.members[step.host];
-        let held = held.map_err(|(property, text)| (property, format!("{name}: {text}")));
-        self.judge(step.truth, held);
+        // Each in any case: what one of them finds may be exempt, and the others count on.
+        let held = [
+            self.elections.step(step, disk, &self.debts[step.host]),
+            self.records.step(step, disk),
+            self.debts[step.host].step(step),
+            self.claims.step(step),
+        ];
+        self.judge_all(step.truth, step.host, held);
     }
 
     /// What a host may claim from now on.
@@ -234,14 +240,12 @@ impl Checker {
 
     /// A reply leaves.
     pub(crate) fn reply_leaves(&mut self, at: usize, leaving: &Leaving<'_>) {
-        let held = self
-            .elections
-            .reply_leaves(leaving)
-            .and_then(|()| self.records.reply_leaves(leaving))
-            .and_then(|()| self.debts[at].reply_leaves(leaving));
-        let name = &self.members[at];
-        let held = held.map_err(|(property, text)| (property, format!("{name}: {text}")));
-        self.judge(leaving.truth, held);
+        let held = [
+            self.elections.reply_leaves(leaving),
+            self.records.reply_leaves(leaving),
+            self.debts[at].reply_leaves(leaving),
+        ];
+        self.judge_all(leaving.truth, at, held);
     }
 }
 

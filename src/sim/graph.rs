@@ -28,7 +28,7 @@ mod links;
 mod survey;
 
 pub use self::links::Graph;
-pub use self::survey::{Failure, Spread, Survey, cases, survey};
+pub use self::survey::{Failure, Spread, Survey, cases, outcomes, survey};
 
 /// How long after the cut a leader may come at the latest, in election timeouts: later is a failure.
 pub const HORIZON: u32 = 10;

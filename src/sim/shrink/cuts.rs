@@ -1,26 +1,22 @@
 //! A script without one of its nodes.
 
 use crate::node::Input;
-use crate::sim::story::command::{Command, Inject, Setting, Way};
+use crate::sim::story::command::{Command, Inject, Setting, Stray, Way};
 
 /// The same setting and commands without the machine at `at`; the others keep their order. `None` if none would be left.
 pub(super) fn without_node(setting: &Setting, commands: &[Command], at: usize) -> Option<(Setting, Vec<Command>)> {
     let mut setting = setting.clone();
     let name = setting.names().get(at)?.to_string();
-    if at < setting.nodes.len() {
-        setting.nodes.remove(at);
-    } else {
-        setting.spares.remove(at - setting.nodes.len());
-    }
-    if setting.nodes.is_empty() {
+    let founders = setting.founders() - usize::from(at < setting.founders());
+    setting.nodes.remove(at);
+    if founders == 0 {
         return None;
     }
-    let moved = |other: usize| if other > at { other - 1 } else { other };
-    setting.priorities.retain(|(node, _)| *node != at);
-    for (node, _) in &mut setting.priorities {
-        *node = moved(*node);
-    }
+    setting.founders = (founders < setting.nodes.len()).then_some(founders);
     let cut = Cut { at, name };
+    setting.priorities = setting.priorities.iter().filter_map(|(node, p)| Some((cut.node(*node)?, *p))).collect();
+    let strays = setting.strays.iter().filter_map(|stray| Some(Stray { node: cut.node(stray.node)?, ..stray.clone() }));
+    setting.strays = strays.collect();
     Some((setting, commands.iter().filter_map(|command| cut.command(command)).collect()))
 }
 
@@ -84,7 +80,10 @@ impl Cut {
     }
 
     fn input(&self, input: &Input) -> Option<Input> {
-        let to_it = matches!(input, Input::Transfer(Some(to)) if to.as_str() == self.name);
+        let to_it = match input {
+            Input::Transfer(Some(to)) | Input::AddMember(to) | Input::RemoveMember(to) => to.as_str() == self.name,
+            _ => false,
+        };
         (!to_it).then(|| input.clone())
     }
 }

@@ -14,20 +14,21 @@ use crate::types::{Term, Time};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Setting {
     pub(crate) nodes: Vec<String>,
+    /// How many of them, from the first, are members from the beginning; all, if it is not said.
+    pub(crate) founders: Option<usize>,
     pub(crate) seed: u64,
     pub(crate) timing: Timing,
     pub(crate) priorities: Vec<(usize, u8)>,
     pub(crate) trust_refused: bool,
     /// Whether the stores forget at a restart.
     pub(crate) volatile: bool,
-    /// Machines that are no members: they are numbered after the nodes.
-    pub(crate) spares: Vec<Spare>,
+    pub(crate) strays: Vec<Stray>,
 }
 
-/// A machine that believes to be a member beside the nodes.
+/// A machine that is configured wrongly.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Spare {
-    pub(crate) name: String,
+pub(crate) struct Stray {
+    pub(crate) node: usize,
     /// The cluster it believes to belong to, if it is wrong about that.
     pub(crate) cluster: Option<String>,
     /// Its times, if they are not those of the others.
@@ -39,18 +40,23 @@ impl Setting {
     pub(crate) fn new() -> Setting {
         Setting {
             nodes: Vec::new(),
+            founders: None,
             seed: 1,
             timing: Timing::default(),
             priorities: Vec::new(),
             trust_refused: false,
             volatile: false,
-            spares: Vec::new(),
+            strays: Vec::new(),
         }
     }
 
-    /// The names of all machines, in the order in which they are numbered.
     pub(crate) fn names(&self) -> Vec<&str> {
-        self.nodes.iter().chain(self.spares.iter().map(|spare| &spare.name)).map(String::as_str).collect()
+        self.nodes.iter().map(String::as_str).collect()
+    }
+
+    /// How many machines are members from the beginning.
+    pub(crate) fn founders(&self) -> usize {
+        self.founders.unwrap_or(self.nodes.len()).min(self.nodes.len())
     }
 }
 
@@ -189,6 +195,7 @@ pub(crate) enum Fact {
     Hears(usize, usize),
     Voted(usize, usize),
     Amnesiac(usize),
+    Members(usize, Vec<usize>),
     Working(usize),
     Holds(usize, String),
     Elections(Option<usize>, Compare),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::command::{
-    Change, Command, Compare, DiskChange, Expectation, Fact, How, Inject, Setting, Show, Spare, Told, Way,
+    Change, Command, Compare, DiskChange, Expectation, Fact, How, Inject, Setting, Show, Stray, Told, Way,
 };
 use super::{Line, OUTPUT, Story};
 use crate::config::{Config, Timing};
@@ -42,11 +42,11 @@ type Parsed<T> = Result<T, ParseError>;
 /// How long a story waits for a condition if it does not say.
 const LIMIT: Duration = Duration::from_secs(10);
 
-const SETTINGS: [&str; 7] = ["nodes", "seed", "timing", "priority", "trust", "volatile", "spare"];
+const SETTINGS: [&str; 8] = ["nodes", "founders", "seed", "timing", "priority", "trust", "volatile", "stray"];
 
-const COMMANDS: &str = "a command (nodes, seed, timing, priority, trust, volatile, spare, start, restart, crash, vanish, \
+const COMMANDS: &str = "a command (nodes, founders, seed, timing, priority, trust, volatile, stray, start, restart, crash, vanish, \
     wipe, lose, pause, shutdown, retime, cut, heal, open, stall, link, delay, loss, duplicate, reset, refuse, disk, fail, \
-    clock, boot, campaign, resign, transfer, proclaim, ask, work, idle, version, faults, calm, inject, run, mark, show, \
+    clock, boot, campaign, resign, transfer, add, remove, proclaim, ask, work, idle, version, faults, calm, inject, run, mark, show, \
     expect, require)";
 
 pub(super) fn story(file: &str, text: &str) -> Parsed<Story> {
@@ -94,9 +94,6 @@ impl Parser {
             return Err(words.expected("a command that is no setting: those come first"));
         }
         if words.take("nodes") {
-            if !self.setting.spares.is_empty() {
-                return Err(words.unread("the nodes before the spares"));
-            }
             while !words.is_over() {
                 let name = self.new_name(words)?;
                 self.setting.nodes.push(name);
@@ -104,6 +101,13 @@ impl Parser {
             if self.setting.nodes.is_empty() {
                 return Err(words.expected("the names of the nodes"));
             }
+        } else if words.take("founders") {
+            const FOUNDERS: &str = "the first of the nodes, in their order";
+            let founders = self.nodes(words)?;
+            if founders.iter().enumerate().any(|(at, node)| at != *node) {
+                return Err(words.unread(FOUNDERS));
+            }
+            self.setting.founders = Some(founders.len());
         } else if words.take("seed") {
             self.setting.seed = words.number("a number")?;
         } else if words.take("timing") {
@@ -118,9 +122,9 @@ impl Parser {
             self.setting.trust_refused = true;
         } else if words.take("volatile") {
             self.setting.volatile = true;
-        } else if words.take("spare") {
-            let spare = self.spare(words)?;
-            self.setting.spares.push(spare);
+        } else if words.take("stray") {
+            let stray = self.stray(words)?;
+            self.setting.strays.push(stray);
         } else {
             return Ok(None);
         }
@@ -135,19 +139,19 @@ impl Parser {
         Ok(name.to_owned())
     }
 
-    /// A machine that believes to be a member: of another cluster, or with other times, if it says so.
-    fn spare(&self, words: &mut Words<'_>) -> Parsed<Spare> {
-        let mut spare = Spare { name: self.new_name(words)?, cluster: None, timing: None };
+    /// A machine that belongs to another cluster, or has other times.
+    fn stray(&self, words: &mut Words<'_>) -> Parsed<Stray> {
+        let mut stray = Stray { node: self.node(words)?, cluster: None, timing: None };
         if words.next_begins("cluster=") {
             const KEY: &str = "cluster= with a valid name";
             let (_, value) = words.pair(KEY)?;
             ClusterId::new(value).map_err(|_| words.unread(KEY))?;
-            spare.cluster = Some(value.to_owned());
+            stray.cluster = Some(value.to_owned());
         }
         if !words.is_over() {
-            spare.timing = Some(timing(words, self.setting.timing.clone())?);
+            stray.timing = Some(timing(words, self.setting.timing.clone())?);
         }
-        Ok(spare)
+        Ok(stray)
     }
 
     // tidy: a table, one arm for each command
@@ -179,6 +183,12 @@ impl Parser {
             let from = self.node(words)?;
             let to = if words.is_over() { None } else { Some(self.node(words)?) };
             Command::Tell(from, Input::Transfer(to.map(|to| self.id(to))))
+        } else if words.take("add") {
+            let leader = self.node(words)?;
+            Command::Tell(leader, Input::AddMember(self.node(words).map(|node| self.id(node))?))
+        } else if words.take("remove") {
+            let leader = self.node(words)?;
+            Command::Tell(leader, Input::RemoveMember(self.node(words).map(|node| self.id(node))?))
         } else if words.take("proclaim") {
             let node = self.node(words)?;
             Command::Tell(node, Input::Proclaim(Bytes::from(words.quoted()?.to_owned())))
@@ -332,7 +342,7 @@ impl Parser {
     // tidy: a table, one arm for each fact
     fn fact(&self, words: &mut Words<'_>) -> Parsed<Fact> {
         const FACTS: &str = "an expectation (leader, no leader, exclusive, term, role, follows, hears, voted, amnesiac, \
-            working, holds, elections, changes, refused, event)";
+            members, working, holds, elections, changes, refused, event)";
         Ok(match words.word(FACTS)? {
             "leader" => Fact::Leader(self.maybe_node(words)),
             "no" => {
@@ -347,6 +357,7 @@ impl Parser {
             "hears" => Fact::Hears(self.node(words)?, self.node(words)?),
             "voted" => Fact::Voted(self.node(words)?, self.node(words)?),
             "amnesiac" => Fact::Amnesiac(self.node(words)?),
+            "members" => Fact::Members(self.node(words)?, self.nodes(words)?),
             "working" => Fact::Working(self.node(words)?),
             "holds" => Fact::Holds(self.node(words)?, words.quoted()?.to_owned()),
             "elections" => Fact::Elections(self.maybe_node(words), compare(words)?),

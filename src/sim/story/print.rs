@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::command::{Change, Command, DiskChange, Inject, Require, Setting, Show, Spare, Way};
+use super::command::{Change, Command, DiskChange, Inject, Require, Setting, Show, Stray, Way};
 use crate::config::Timing;
 use crate::message::RequestBody;
 use crate::node::Input;
@@ -20,7 +20,11 @@ pub(crate) fn script(setting: &Setting, commands: &[Command]) -> String {
 }
 
 fn setting(setting: &Setting) -> Vec<String> {
-    let mut lines = vec![format!("nodes {}", setting.nodes.join(" ")), format!("seed {}", setting.seed)];
+    let mut lines = vec![format!("nodes {}", setting.nodes.join(" "))];
+    if setting.founders.is_some() {
+        lines.push(format!("founders {}", setting.nodes[..setting.founders()].join(" ")));
+    }
+    lines.push(format!("seed {}", setting.seed));
     lines.push(format!("timing {}", timing(&setting.timing)));
     let names = setting.names();
     lines.extend(setting.priorities.iter().map(|(at, priority)| format!("priority {} {priority}", names[*at])));
@@ -30,14 +34,14 @@ fn setting(setting: &Setting) -> Vec<String> {
     if setting.volatile {
         lines.push("volatile".to_owned());
     }
-    lines.extend(setting.spares.iter().map(spare));
+    lines.extend(setting.strays.iter().map(|stray| self::stray(names[stray.node], stray)));
     lines
 }
 
-fn spare(spare: &Spare) -> String {
-    let cluster = spare.cluster.as_ref().map(|cluster| format!(" cluster={cluster}")).unwrap_or_default();
-    let timing = spare.timing.as_ref().map(|times| format!(" {}", timing(times))).unwrap_or_default();
-    format!("spare {}{cluster}{timing}", spare.name)
+fn stray(name: &str, stray: &Stray) -> String {
+    let cluster = stray.cluster.as_ref().map(|cluster| format!(" cluster={cluster}")).unwrap_or_default();
+    let timing = stray.timing.as_ref().map(|times| format!(" {}", timing(times))).unwrap_or_default();
+    format!("stray {name}{cluster}{timing}")
 }
 
 /// The heartbeat, and what does not follow from it.
@@ -177,6 +181,8 @@ fn order(name: &str, input: &Input) -> Option<String> {
         Input::Resign => format!("resign {name}"),
         Input::Transfer(None) => format!("transfer {name}"),
         Input::Transfer(Some(to)) => format!("transfer {name} {to}"),
+        Input::AddMember(node) => format!("add {name} {node}"),
+        Input::RemoveMember(node) => format!("remove {name} {node}"),
         Input::Proclaim(value) => format!("proclaim {name} \"{}\"", String::from_utf8_lossy(value)),
         Input::AskPromise(promise) => format!("ask {name} {}", duration(*promise)),
         _ => return None,

@@ -4,11 +4,13 @@
 //! its meaning.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::command::Require;
 use super::stage::Stage;
 use crate::node::Node;
+use crate::record::Record;
 use crate::sim::Faults;
 use crate::sim::check::arithmetic::majority;
 use crate::types::{NodeId, Term};
@@ -131,11 +133,15 @@ impl Stage {
             return;
         }
         let name = self.cluster.name(leader).clone();
+        let member = |at: usize| {
+            let record = self.cluster.node(leader).and_then(Node::committed);
+            record.is_some_and(|record| record.member(self.cluster.name(at)).is_some())
+        };
         let knows = |at: usize| self.cluster.node(at).and_then(Node::leader) == Some(&name);
         let hears = |at: usize| self.cluster.node(at).and_then(Node::hearsay).is_some_and(|of| of.leader == name);
-        let nodes = 0..self.founders;
+        let nodes = 0..self.cluster.len();
         let told = |at: &usize| nodes.clone().any(|other| knows(other) && self.cluster.is_open(*at, other));
-        let ignorant = |at: &usize| self.may_vote(*at) && !knows(*at) && !hears(*at);
+        let ignorant = |at: &usize| member(*at) && self.may_vote(*at) && !knows(*at) && !hears(*at);
         if let Some(at) = nodes.clone().find(|at| ignorant(at) && told(at)) {
             let text = format!("{} does not know of {name}: {}", self.cluster.name(at), self.roles());
             self.broken("V6", text);
@@ -222,8 +228,10 @@ impl Stage {
         if !(self.settled && self.is_whole()) {
             return;
         }
+        let members = self.memberships().into_iter().flatten().collect::<BTreeSet<_>>();
         let unnamed = |at: &usize| self.cluster.durable(*at).is_none_or(|state| state.named.is_none());
-        if let Some(at) = (0..self.founders).find(unnamed) {
+        let mut machines = (0..self.cluster.len()).filter(|at| members.contains(self.cluster.name(*at)));
+        if let Some(at) = machines.find(unnamed) {
             let text = format!("{} is still amnesiac", self.cluster.name(at));
             self.broken("D2", text);
         }
@@ -254,12 +262,16 @@ impl Stage {
             })
     }
 
-    /// Whether every founder runs, and can reach every other.
+    /// Whether every founder and every member runs, and can reach every other.
     pub(super) fn is_whole(&self) -> bool {
-        let nodes = 0..self.founders;
-        let pairs = nodes.clone().flat_map(|a| nodes.clone().map(move |b| (a, b)));
-        nodes.clone().all(|at| self.cluster.node(at).is_some())
-            && pairs.into_iter().all(|(a, b)| a == b || self.cluster.is_open(a, b))
+        let needed: Vec<usize> = (0..self.cluster.len()).filter(|at| self.is_needed(*at)).collect();
+        let reaches_all = |a: usize| needed.iter().all(|b| a == *b || self.cluster.is_open(a, *b));
+        needed.iter().all(|at| self.cluster.node(*at).is_some() && reaches_all(*at))
+    }
+
+    /// Whether a machine is a founder, or a member by some record.
+    pub(super) fn is_needed(&self, at: usize) -> bool {
+        at < self.founders || self.memberships().iter().any(|voters| voters.contains(self.cluster.name(at)))
     }
 
     /// A node with two-way links to a majority of nodes that may vote, itself included, whichever record is in force.
@@ -268,10 +280,10 @@ impl Stage {
     }
 
     fn is_quorum_connected(&self, at: usize, open: &dyn Fn(usize, usize) -> bool) -> bool {
-        let mut memberships = self.memberships().peekable();
-        memberships.peek().is_some()
+        let memberships = self.memberships();
+        !memberships.is_empty()
             && self.may_vote(at)
-            && memberships.all(|voters| {
+            && memberships.iter().all(|voters| {
                 let reached = voters.iter().filter(|voter| self.reaches(at, voter, open)).count();
                 voters.contains(self.cluster.name(at)) && reached >= majority(voters.len())
             })
@@ -287,18 +299,24 @@ impl Stage {
         named && self.cluster.node(at).is_some() && !self.is_leaving(at)
     }
 
-    /// The voters by every record that a process holds.
-    fn memberships(&self) -> impl Iterator<Item = BTreeSet<NodeId>> + '_ {
-        let records = (0..self.founders).filter_map(|at| self.cluster.node(at)?.hard_state().record.as_ref());
-        let voters = records.map(|record| record.members.iter().filter(|m| m.voter).map(|m| m.node.clone()).collect());
-        voters.collect::<BTreeSet<BTreeSet<NodeId>>>().into_iter()
+    /// The voters by every record that a process or a disk holds.
+    pub(super) fn memberships(&self) -> BTreeSet<BTreeSet<NodeId>> {
+        let machines = 0..self.cluster.len();
+        let kept = machines.clone().filter_map(|at| self.cluster.durable(at)?.record.as_ref());
+        let decided = machines.filter_map(|at| self.cluster.node(at)?.hard_state().record.as_ref());
+        let voters = |record: &Arc<Record>| record.members.iter().filter(|m| m.voter).map(|m| m.node.clone()).collect();
+        kept.chain(decided).map(voters).collect()
     }
 
     /// V4 and V5: whether nobody has reached a majority for so long that everybody must have noticed.
     fn is_dark(&mut self) -> bool {
-        let nodes = self.founders;
-        let reached = |at: usize| (0..nodes).filter(|to| at == *to || self.cluster.is_open(at, *to)).count();
-        if (0..nodes).any(|at| reached(at) >= majority(nodes)) || !self.is_calm() {
+        let reached = |voters: &BTreeSet<NodeId>, at: usize| {
+            let voting = |to: &usize| voters.contains(self.cluster.name(*to));
+            (0..self.cluster.len()).filter(voting).filter(|to| at == *to || self.cluster.is_open(at, *to)).count()
+        };
+        let lit =
+            |voters: &BTreeSet<NodeId>| (0..self.cluster.len()).any(|at| reached(voters, at) >= majority(voters.len()));
+        if self.memberships().iter().any(lit) || !self.is_calm() {
             return false;
         }
         let now = self.cluster.now();
@@ -308,7 +326,7 @@ impl Stage {
     }
 
     fn terms(&self) -> Vec<Option<Term>> {
-        (0..self.founders).map(|at| self.cluster.node(at).map(Node::term)).collect()
+        (0..self.cluster.len()).map(|at| self.cluster.node(at).map(Node::term)).collect()
     }
 
     fn roles(&self) -> String {

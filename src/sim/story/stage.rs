@@ -49,9 +49,8 @@ impl Stage {
     /// # Errors
     /// [`NameError`]: a name cannot be used.
     pub(crate) fn new(setting: &Setting, detail: Detail) -> Result<Stage, NameError> {
-        let nodes: Vec<&str> = setting.nodes.iter().map(String::as_str).collect();
-        let spares: Vec<&str> = setting.spares.iter().map(|spare| spare.name.as_str()).collect();
-        let mut cluster = Cluster::with_spares(setting.seed, &nodes, &spares, &setting.timing, detail)?;
+        let founders = setting.founders();
+        let mut cluster = Cluster::with_founders(setting.seed, &setting.names(), founders, &setting.timing, detail)?;
         for (node, priority) in &setting.priorities {
             cluster.config(*node).priority = *priority;
         }
@@ -59,12 +58,12 @@ impl Stage {
             cluster.config(at).trust_connection_refused = setting.trust_refused;
             cluster.config(at).volatile = setting.volatile;
         }
-        for (at, spare) in setting.spares.iter().enumerate() {
-            let config = cluster.config(nodes.len() + at);
-            if let Some(timing) = &spare.timing {
+        for stray in &setting.strays {
+            let config = cluster.config(stray.node);
+            if let Some(timing) = &stray.timing {
                 config.timing = timing.clone();
             }
-            if let Some(cluster) = &spare.cluster {
+            if let Some(cluster) = &stray.cluster {
                 config.cluster = ClusterId::new(cluster)?;
             }
         }
@@ -73,7 +72,7 @@ impl Stage {
         }
         Ok(Stage {
             et: setting.timing.election_timeout_min,
-            founders: nodes.len(),
+            founders,
             figures: Figures::default(),
             losses: 0,
             injected: 0,
@@ -155,11 +154,16 @@ impl Stage {
 
     /// D2 and D4: a disk may be lost once the cluster is founded, and while the others still suffice to name it.
     fn lose(&mut self, at: usize) {
-        let nodes = self.founders;
-        let named = |at: usize| self.cluster.durable(at).is_some_and(|state| state.named.is_some());
-        self.founded |= (0..nodes).all(named);
-        let lost = (0..nodes).filter(|other| *other != at && !named(*other)).count();
-        if at >= nodes || (self.founded && lost < nodes - majority(nodes)) {
+        let cluster = &self.cluster;
+        let named = |at: usize| cluster.durable(at).is_some_and(|state| state.named.is_some());
+        self.founded |= (0..self.founders).all(named);
+        let (own, machines) = (cluster.name(at), 0..cluster.len());
+        let bears = |voters: &BTreeSet<NodeId>| {
+            let others = machines.clone().filter(|other| *other != at && voters.contains(cluster.name(*other)));
+            let lost = others.filter(|other| !named(*other)).count();
+            !voters.contains(own) || lost < voters.len() - majority(voters.len())
+        };
+        if self.founded && self.memberships().iter().all(bears) {
             self.cluster.wipe(at);
             self.losses += 1;
         }
@@ -177,6 +181,7 @@ impl Stage {
 
     /// Nothing new goes wrong: links and disks are quick, and every founder runs.
     fn calm(&mut self) {
+        let needed: Vec<usize> = (0..self.cluster.len()).filter(|at| self.is_needed(*at)).collect();
         let cluster = &mut self.cluster;
         self.calm_since = Some(cluster.now());
         *cluster.faults() = Faults::default();
@@ -197,7 +202,7 @@ impl Stage {
             }
             cluster.resume_now(at);
             cluster.hurry_write(at);
-            if at < self.founders {
+            if needed.contains(&at) {
                 cluster.start(at);
             }
             let ask = cluster.config(at).timing.promise;

@@ -40,6 +40,8 @@ pub(super) enum Act {
     Campaign,
     Resign,
     Transfer,
+    Add,
+    Remove,
     Proclaim,
     Shutdown,
     AskPromise,
@@ -47,7 +49,7 @@ pub(super) enum Act {
     Version,
 }
 
-pub(super) const ACTS: [Act; 28] = [
+pub(super) const ACTS: [Act; 30] = [
     Act::Crash,
     Act::CrashAndReturn,
     Act::Vanish,
@@ -71,6 +73,8 @@ pub(super) const ACTS: [Act; 28] = [
     Act::Campaign,
     Act::Resign,
     Act::Transfer,
+    Act::Add,
+    Act::Remove,
     Act::Proclaim,
     Act::Shutdown,
     Act::AskPromise,
@@ -200,9 +204,9 @@ impl Swarm {
 
     fn deeds(&mut self, act: Act, at: usize) -> Vec<Command> {
         use Act::{
-            AskPromise, Campaign, Crash, CrashAndReturn, Cut, CutOneWay, Drift, FailDisk, Flap, Graph, Intrude,
-            Isolate, Lose, Open, Pause, Proclaim, Refuse, Reset, ResetAndCut, Resign, Shutdown, SlowDisk, Stall, Start,
-            Transfer, Vanish, Version, Work,
+            Add, AskPromise, Campaign, Crash, CrashAndReturn, Cut, CutOneWay, Drift, FailDisk, Flap, Graph, Intrude,
+            Isolate, Lose, Open, Pause, Proclaim, Refuse, Remove, Reset, ResetAndCut, Resign, Shutdown, SlowDisk,
+            Stall, Start, Transfer, Vanish, Version, Work,
         };
         match act {
             Crash | CrashAndReturn | Vanish | Start | Lose | Pause | Work => self.harm_process(act, at),
@@ -213,6 +217,7 @@ impl Swarm {
                 let input = self.order_of(act, at);
                 vec![Command::Tell(at, input)]
             }
+            Add | Remove => self.change_members(act),
             Intrude => self.intrude(at),
         }
     }
@@ -367,6 +372,20 @@ impl Swarm {
                 let max = self.stage.cluster.config(at).timing.promise_max;
                 Input::AskPromise(micros(max.mul_f64(0.3 + 0.7 * chance.fraction())))
             }
+        }
+    }
+
+    /// Whoever leads adds or removes somebody: often one that comes back.
+    fn change_members(&mut self, act: Act) -> Vec<Command> {
+        let nodes = self.stage.cluster.len();
+        let Some((leader, _)) = self.stage.leaders().last().copied() else { return Vec::new() };
+        let whom = self.other(leader);
+        let spare = self.stage.founders + self.chaos.chance.index(nodes - self.stage.founders);
+        let added = if spare < nodes && self.chaos.chance.happens(0.7) { spare } else { whom };
+        let name = |at: usize| self.stage.cluster.name(at).clone();
+        match act {
+            Act::Add => vec![Command::Start(vec![added]), Command::Tell(leader, Input::AddMember(name(added)))],
+            _ => vec![Command::Tell(leader, Input::RemoveMember(name(whom)))],
         }
     }
 

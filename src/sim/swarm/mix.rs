@@ -6,13 +6,13 @@ use super::Bias;
 use super::chaos::{ACTS, Act, Chaos};
 use crate::config::Timing;
 use crate::sim::chance::Chance;
-use crate::sim::story::command::{Change, Command, DiskChange, Setting, Spare, Way};
+use crate::sim::story::command::{Change, Command, DiskChange, Setting, Stray, Way};
 use crate::sim::{DiskManners, Faults, Link, Manners, StartWhen};
 use crate::types::{Time, nanos};
 
 const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
-/// A machine that is no member.
-const SPARE: &str = "x";
+/// Machines that are no members at first.
+const SPARES: [&str; 2] = ["x", "y"];
 
 /// What a seed has drawn.
 pub(super) struct Mix {
@@ -26,7 +26,7 @@ pub(super) fn draw(seed: u64, bias: Bias) -> Mix {
     let mut chance = Chance::stream(seed, "mix");
     let setting = setting(seed, bias, &mut chance);
     let et = setting.timing.election_timeout_min;
-    let nodes = setting.nodes.len();
+    let nodes = setting.founders();
     let disk = disk(et, bias, &mut chance);
     let drawn = ACTS.iter().filter(|act| act.suits(bias)).map(|act| (*act, chance.below(10)));
     let mut weights: Vec<(Act, u64)> = drawn.map(|(act, weight)| (act, weight.saturating_sub(4))).collect();
@@ -62,14 +62,19 @@ fn setting(seed: u64, bias: Bias, chance: &mut Chance) -> Setting {
     setting.priorities = (0..setting.nodes.len()).map(|at| (at, 50 + (chance.below(100) & 0x7f) as u8)).collect();
     setting.trust_refused = chance.happens(0.15);
     setting.volatile = bias == Bias::Volatile;
-    if bias == Bias::None && chance.happens(0.2) {
-        let mut spare = Spare { name: SPARE.to_owned(), cluster: None, timing: None };
-        match chance.below(3) {
-            0 => spare.cluster = Some("elsewhere".to_owned()),
-            1 => spare.timing = Some(Timing::of(setting.timing.heartbeat * 2)),
-            _ => {}
+    let spares = if bias == Bias::None { [0, 0, 0, 1, 1, 2][chance.index(6)] } else { 0 };
+    if spares > 0 {
+        setting.founders = Some(setting.nodes.len());
+    }
+    for name in &SPARES[..spares] {
+        let mut stray = Stray { node: setting.nodes.len(), cluster: None, timing: None };
+        setting.nodes.push((*name).to_owned());
+        match chance.below(6) {
+            0 => stray.cluster = Some("elsewhere".to_owned()),
+            1 => stray.timing = Some(Timing::of(setting.timing.heartbeat * 2)),
+            _ => continue,
         }
-        setting.spares.push(spare);
+        setting.strays.push(stray);
     }
     setting
 }
