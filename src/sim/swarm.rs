@@ -13,7 +13,7 @@ mod phases;
 use super::story::command::{Command, Setting};
 use super::story::print;
 use super::story::stage::Stage;
-use super::{Detail, Figures, Violation};
+use super::{Cluster, Detail, Figures, Violation};
 
 use self::chaos::Chaos;
 use self::mix::Mix;
@@ -96,20 +96,28 @@ impl Bias {
 #[must_use]
 pub fn run(seed: u64, bias: Bias, detail: Detail) -> Report {
     let mut swarm = Swarm::play(seed, bias, detail);
-    let cluster = &mut swarm.stage.cluster;
-    let (exclusive, elections, commits) = cluster.checker().seen();
-    Report {
-        seed,
-        fingerprint: cluster.fingerprint(),
-        steps: cluster.steps(),
-        violation: cluster.violation().cloned(),
-        elections,
-        exclusive,
-        commits,
-        wipes: swarm.stage.losses,
-        settled: swarm.stage.figures.settled,
-        figures: swarm.stage.figures,
-        log: swarm.stage.cluster.take_log(),
+    let figures = swarm.stage.figures;
+    let settled = figures.settled;
+    Report { wipes: swarm.stage.losses, settled, figures, ..Report::of(seed, &mut swarm.stage.cluster) }
+}
+
+impl Report {
+    /// What can be told from the cluster alone.
+    pub(super) fn of(seed: u64, cluster: &mut Cluster) -> Report {
+        let (exclusive, elections, commits) = cluster.checker().seen();
+        Report {
+            seed,
+            fingerprint: cluster.fingerprint(),
+            steps: cluster.steps(),
+            violation: cluster.violation().cloned(),
+            elections,
+            exclusive,
+            commits,
+            wipes: 0,
+            settled: None,
+            figures: Figures::default(),
+            log: cluster.take_log(),
+        }
     }
 }
 

@@ -72,7 +72,10 @@ impl Arguments {
 pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> io::Result<Verdict> {
     if arguments.is_too_large() {
         let (nodes, most) = (arguments.nodes, 5);
-        let _ = writeln!(io::stderr(), "error: --nodes {nodes} with --directed: at most {most} nodes, there are too many graphs of more");
+        let _ = writeln!(
+            io::stderr(),
+            "error: --nodes {nodes} with --directed: at most {most} nodes, there are too many graphs of more"
+        );
         return Ok(Verdict::Unreadable);
     }
     let graphs = arguments.graphs();
@@ -83,14 +86,21 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> io::Result<Verd
     let chosen = sample(&all, arguments.sample);
     let kind = if arguments.directed { "directed" } else { "undirected" };
     let classes = if arguments.by_class() { " up to their names" } else { "" };
-    writeln!(out, "{} {kind} graphs of {} nodes{classes}, {} cases", number(graphs.len() as u64), arguments.nodes, number(chosen.len() as u64))?;
+    writeln!(
+        out,
+        "{} {kind} graphs of {} nodes{classes}, {} cases",
+        number(graphs.len() as u64),
+        arguments.nodes,
+        number(chosen.len() as u64)
+    )?;
     out.flush()?;
     let progress = std::cell::RefCell::new(Progress::begin());
     let total = chosen.len() as u64;
     let results = outcomes(&chosen, arguments.jobs.unwrap_or_else(jobs_default), &Case::run, &|done| {
         let mut progress = progress.borrow_mut();
         let done = done as u64;
-        progress.show(|elapsed| format!("{} of {} cases, {} a second", number(done), number(total), rate(done, elapsed)));
+        progress
+            .show(|elapsed| format!("{} of {} cases, {} a second", number(done), number(total), rate(done, elapsed)));
         !progress.is_interrupted()
     });
     let mut progress = progress.into_inner();
@@ -104,7 +114,8 @@ pub(crate) fn run(arguments: &Arguments, out: &mut dyn Write) -> io::Result<Verd
 fn sample(all: &[Case], wanted: Option<u64>) -> Vec<Case> {
     let wanted = wanted.and_then(|wanted| usize::try_from(wanted).ok()).unwrap_or(all.len()).min(all.len());
     // A multiplier without common factors visits every case once, far from where it was before.
-    let stride = (0..).map(|more| all.len() * 5 / 8 + 1 + more).find(|stride| gcd(*stride, all.len()) == 1).unwrap_or(1);
+    let stride =
+        (0..).map(|more| all.len() * 5 / 8 + 1 + more).find(|stride| gcd(*stride, all.len()) == 1).unwrap_or(1);
     if wanted == all.len() {
         return all.to_vec();
     }
@@ -120,7 +131,7 @@ fn report(survey: &Survey, wanted: u64, out: &mut dyn Write) -> io::Result<()> {
         ("with a quorum-connected node", survey.connected),
         ("  a leader came and stayed", survey.recovered),
         ("  the old leader was quorum-connected, and stayed", survey.kept),
-        ("  more than one new leader came", survey.restless),
+        ("  more than one was elected before one was exclusive", survey.contested),
     ];
     for (text, count) in lines {
         writeln!(out, "{:>11}  {text}", number(count as u64))?;
@@ -162,12 +173,12 @@ fn tell(all: &[Case], wanted: u64, out: &mut dyn Write) -> io::Result<Verdict> {
     for line in log {
         writeln!(out, "{line}")?;
     }
-    let Outcome { settled, changes, growth, broken } = &outcome;
+    let Outcome { settled, changes, replaced, growth, broken } = &outcome;
     match settled {
         Some(took) => writeln!(out, "a leader after {took:.2} election timeouts that stayed for {WINDOW}")?,
         None => writeln!(out, "no leader within {HORIZON} election timeouts")?,
     }
-    writeln!(out, "{changes} new leaders, terms grew by {growth}")?;
+    writeln!(out, "{changes} elected, {replaced} lost again, terms grew by {growth}")?;
     if let Some(broken) = broken {
         writeln!(out, "failed: {broken}")?;
     }

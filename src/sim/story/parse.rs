@@ -12,7 +12,7 @@ use crate::config::{Config, Timing};
 use crate::event::Role;
 use crate::message::{Reason, RequestBody};
 use crate::node::Input;
-use crate::record::RecordId;
+use crate::record::{MEMBERS_MAX, RecordId};
 use crate::sim::{Death, Manners};
 use crate::types::{ClusterId, NodeId, Term, Time, TraceContext, nanos};
 
@@ -95,8 +95,14 @@ impl Parser {
         }
         if words.take("nodes") {
             while !words.is_over() {
-                let name = self.new_name(words)?;
-                self.setting.nodes.push(name);
+                let name = words.word("the name of a node")?;
+                if NodeId::new(name).is_err() || self.setting.nodes.iter().any(|known| known == name) {
+                    return Err(words.unread("a name that is valid and new"));
+                }
+                if self.setting.nodes.len() == MEMBERS_MAX {
+                    return Err(words.unread(&format!("at most {MEMBERS_MAX} nodes")));
+                }
+                self.setting.nodes.push(name.to_owned());
             }
             if self.setting.nodes.is_empty() {
                 return Err(words.expected("the names of the nodes"));
@@ -129,14 +135,6 @@ impl Parser {
             return Ok(None);
         }
         Ok(Some(Command::Set))
-    }
-
-    fn new_name(&self, words: &mut Words<'_>) -> Parsed<String> {
-        let name = words.word("the name of a node")?;
-        if NodeId::new(name).is_err() || self.setting.names().contains(&name) {
-            return Err(words.unread("a name that is valid and new"));
-        }
-        Ok(name.to_owned())
     }
 
     /// A machine that belongs to another cluster, or has other times.
@@ -386,9 +384,13 @@ impl Parser {
         self.setting.names().iter().position(|name| words.take(name))
     }
 
+    /// Each is named once: `cut` would make a link of each pair.
     fn nodes(&self, words: &mut Words<'_>) -> Parsed<Vec<usize>> {
         let mut nodes = vec![self.node(words)?];
         while let Some(node) = self.maybe_node(words) {
+            if nodes.contains(&node) {
+                return Err(words.unread("a node that was not named yet"));
+            }
             nodes.push(node);
         }
         Ok(nodes)
