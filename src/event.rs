@@ -201,7 +201,7 @@ codes! {
 }
 
 /// Why the hard state is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "cause", rename_all = "snake_case")]
 pub enum PersistCause {
     /// A vote that this inbound call waits for.
@@ -272,7 +272,7 @@ codes! {
 }
 
 /// The timeout that was waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Waited {
     /// The smallest timeout that could be drawn.
     pub min: Duration,
@@ -285,7 +285,7 @@ pub struct Waited {
 }
 
 /// What happened. Named by past participles.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum EventKind {
     /// The node recovered its hard state and takes part.

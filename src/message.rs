@@ -50,7 +50,7 @@ impl Identity {
 }
 
 /// One life of one node on one disk: what a promise is given to, apart from the term.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Holder {
     /// The node.
     pub node: NodeId,
@@ -229,7 +229,7 @@ pub struct Hearsay {
 }
 
 /// Yes, or why not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Verdict {
     /// Granted, accepted.
     Granted,
@@ -317,7 +317,7 @@ reasons! {
 }
 
 /// Why a call brought no reply. The state of the peer is unknown, unless the variant says more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CallError {

@@ -11,6 +11,7 @@ mod office;
 mod pre_candidate;
 mod voter;
 mod writes;
+mod wrong;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -225,8 +226,11 @@ impl Node {
     ///
     /// It owes the promises that its former life may have given, and says so in its first event.
     pub fn new(config: Config, mut state: HardState, seed: u64, now: Time, out: &mut Output) -> Node {
-        if mutant::on(Mutant::VolatileVote) {
+        if mutant::on(Mutant::SecondVoteAfterRestart) {
             state.voted_for = None;
+        }
+        if mutant::on(Mutant::NamingVolatile) {
+            state.named = None;
         }
         // A new disk of an old node owes as much from its start, should it turn out that the cluster exists (D2).
         let promises = Promises::after_start(now, state.promise_max);
@@ -285,7 +289,7 @@ impl Node {
     /// Takes one input at `now`, and appends to `out`. Total: no input makes it fail or panic.
     pub fn step(&mut self, now: Time, input: Input, out: &mut Output) {
         std::mem::swap(&mut self.out, out);
-        self.now = self.now.max(now);
+        self.now = if mutant::on(Mutant::NowBeforeInput) { self.now } else { self.now.max(now) };
         if let Input::Paused(duration) = input {
             self.paused = true;
             self.emit(EventKind::Paused { duration });
@@ -295,6 +299,9 @@ impl Node {
         self.stop_if_free();
         self.paused = false;
         self.flush();
+        if mutant::on(Mutant::NowBeforeInput) {
+            self.now = self.now.max(now);
+        }
         std::mem::swap(&mut self.out, out);
     }
 
@@ -346,7 +353,7 @@ impl Node {
         let role = match &self.part {
             Part::Follower(follower) => follower.deadline.min(self.founding_deadline()),
             Part::PreCandidate(pre_candidate) => pre_candidate.deadline,
-            Part::Candidate(candidate) => candidate.deadline.min(candidate.resend_at),
+            Part::Candidate(candidate) => candidate.deadline.min(candidate.give_up_at).min(candidate.resend_at),
             Part::Leader(leader) => self.leader_deadline(leader),
             Part::Stopped => Time::NEVER,
         };
@@ -458,6 +465,9 @@ impl Node {
         let from = self.hard.term;
         self.hard.term = term;
         self.hard.voted_for = None;
+        if mutant::on(Mutant::PromiseDroppedOnHigherTerm) {
+            self.promises.forgive_current();
+        }
         self.change(crate::event::PersistCause::Term);
         self.emit(EventKind::TermAdvanced { from });
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::mutant::{self, Mutant};
 use crate::types::{DiskId, Founding, Incarnation, NodeId, Term};
 
 /// The largest value a leader may proclaim, in bytes.
@@ -152,7 +153,7 @@ impl HardState {
             founding: Founding(0),
             term: Term(0),
             voted_for: None,
-            promise_max,
+            promise_max: if mutant::on(Mutant::SmallPromiseMax) { promise_max / 4 } else { promise_max },
             record: None,
         }
     }

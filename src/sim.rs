@@ -8,15 +8,19 @@ use std::time::Duration;
 
 use crate::config::{Config, Timing};
 use crate::event::Role;
+use crate::mutant::{self, Mutant};
 use crate::node::{Input, Node, Output};
 use crate::types::{ClusterId, NameError, NodeId, Time};
 
+pub mod adversary;
 mod agenda;
 mod chance;
 pub mod check;
 mod clock;
 mod disk;
+pub mod graph;
 mod host;
+mod jobs;
 mod log;
 mod network;
 pub mod story;
@@ -27,10 +31,12 @@ mod wiring;
 pub use self::check::Violation;
 pub use self::disk::DiskManners;
 pub use self::host::Death;
+pub use self::jobs::side_by_side;
 pub use self::log::Detail;
 pub use self::network::Link;
 pub use self::user::{Manners, StartWhen};
 
+use self::adversary::Watch;
 use self::agenda::{Agenda, Happening};
 use self::chance::Chance;
 use self::check::{Checker, Snapshot, Step};
@@ -68,7 +74,11 @@ pub struct Cluster {
     faults: Faults,
     crashes: Chance,
     strays: Chance,
+    codec: Chance,
     lives: u64,
+    steps: u64,
+    /// What an adversary wants to know, if there is one.
+    watch: Option<Watch>,
     /// Names that mean nobody here.
     stranger: (ClusterId, NodeId),
     spare: Output,
@@ -133,7 +143,10 @@ impl Cluster {
             faults: Faults::default(),
             crashes: Chance::stream(seed, "crash in step"),
             strays: Chance::stream(seed, "strays"),
+            codec: Chance::stream(seed, "codec"),
             lives: 0,
+            steps: 0,
+            watch: None,
             stranger: (ClusterId::new("elsewhere")?, NodeId::new("stranger")?),
             spare: Output::default(),
         })
@@ -143,6 +156,13 @@ impl Cluster {
     #[must_use]
     pub fn now(&self) -> Time {
         self.now
+    }
+
+    /// How many inputs the nodes have taken so far: what is meant where events a second are counted. What happens to no
+    /// node (a deadline of a call that was answered, a message to a dead process) is not counted.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// How many machines there are.
@@ -384,6 +404,11 @@ impl Cluster {
         self.log.events()
     }
 
+    /// Whether properties go unchecked from now on: for protocols that are known not to hold them.
+    pub(crate) fn check_nothing(&mut self, nothing: bool) {
+        self.checker.is_off = nothing;
+    }
+
     /// The checker, for what only the whole run can judge.
     pub(crate) fn checker(&mut self) -> &mut Checker {
         &mut self.checker
@@ -412,8 +437,8 @@ impl Cluster {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Tick(at, life) => self.tick(at, life),
-            Happening::RequestArrives { to, from, bytes } => self.receive_request(to, from, &bytes),
-            Happening::ReplyArrives { to, bytes } => self.receive_reply(to, &bytes),
+            Happening::RequestArrives { to, from, frame } => self.receive_request(to, from, frame),
+            Happening::ReplyArrives { to, frame } => self.receive_reply(to, frame),
             Happening::CallFails(caller, error) => self.fail_call(caller, error),
             Happening::Connects { from, life, to, first } => self.connect(from, life, to, first),
             Happening::ConnectionEnds { from, life, to } => self.end_connection(from, life, to),
@@ -477,6 +502,7 @@ impl Cluster {
         let host = &mut self.hosts[at];
         let Some(process) = &mut host.process else { return };
         let local = host.clock.read(self.now);
+        self.steps += 1;
         if matches!(input, Input::WorkEnded) {
             host.user.work = None;
         }
@@ -493,9 +519,15 @@ impl Cluster {
 
     /// In the order of the contract: guard, write, events, messages.
     fn carry_out(&mut self, at: usize, mut out: Output) {
-        self.show_guard(at);
+        let shown_last = mutant::on(Mutant::ResignBeforeGuardRevoked);
+        if !shown_last {
+            self.show_guard(at);
+        }
         for event in &out.events {
             self.log.event(self.now, event);
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.note(at, &out);
         }
         let dies = self.crashes.happens(self.faults.crash_in_step) && self.hosts[at].process.is_some();
         let survives = if dies { self.crashes.index(3) } else { usize::MAX };
@@ -518,6 +550,9 @@ impl Cluster {
             self.send_reply(at, call, reply);
         }
         self.drop_calls(at, &out.dropped);
+        if shown_last {
+            self.show_guard(at);
+        }
         out.clear();
         self.spare = out;
         if dies {
@@ -604,5 +639,45 @@ impl Cluster {
         } else {
             self.agenda.plan(host.clock.when(work.until), Happening::WorkWatched(at, life));
         }
+    }
+}
+
+// ---- for an adversary ----
+impl Cluster {
+    /// From now on it is noted what an adversary waits for.
+    pub(crate) fn watch(&mut self) {
+        self.watch = Some(Watch::default());
+    }
+
+    /// Lets virtual time pass to `end`, or until there is something to react to. Stops early at a violation.
+    pub(crate) fn run_to(&mut self, end: Time) {
+        let seen = |cluster: &Cluster| cluster.watch.as_ref().is_some_and(|watch| !watch.is_empty());
+        if seen(self) {
+            return;
+        }
+        self.run_while(end, |cluster| !seen(cluster));
+        if self.checker.violation().is_none() && !seen(self) {
+            self.pass_to(end);
+        }
+    }
+
+    /// Gives what was noted in exchange for an empty list.
+    pub(crate) fn seen(&mut self, empty: &mut Vec<adversary::News>) {
+        if let Some(watch) = &mut self.watch {
+            watch.swap(empty);
+        }
+    }
+
+    /// When the work that relies on being alone ends at the latest, in true time; it may have ended.
+    pub(crate) fn works_until(&self, at: usize) -> Time {
+        let host = &self.hosts[at];
+        let work = host.user.work.as_ref().filter(|work| work.exclusive);
+        work.map(|work| host.clock.when(work.until)).unwrap_or_default()
+    }
+
+    /// Whether the node at `at` leads, and is not alone before something that is owed has passed.
+    pub(crate) fn must_wait(&self, at: usize) -> bool {
+        let local = self.hosts[at].local(self.now);
+        self.node(at).and_then(Node::lease).is_some_and(|lease| lease.barrier > local)
     }
 }

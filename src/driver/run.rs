@@ -17,6 +17,7 @@ use super::{Doors, Handle, Setup, StartFailure};
 use crate::clock;
 use crate::event::{CallId, Change, Event, Role};
 use crate::message::{Reply, ReplyBody, RequestBody};
+use crate::mutant::{self, Mutant};
 use crate::node::{Input, Node, Output};
 use crate::observer::{NoPropagator, Observer, Propagator};
 use crate::transport::{AnyTransport, Incoming};
@@ -267,7 +268,10 @@ impl Driver {
     fn carry_out(&mut self, at: usize, now: Time) {
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
         let out = &mut self.out;
-        group.publish(now, &out.events);
+        let published_last = mutant::on(Mutant::ResignBeforeGuardRevoked);
+        if !published_last {
+            group.publish(now, &out.events);
+        }
         if let Some(persist) = out.persist.take() {
             let job = Job { group: at, id: group.id.clone(), write: persist.write, state: persist.state };
             self.writer.write(job, &self.doors.mail);
@@ -295,6 +299,9 @@ impl Driver {
         }
         for call in out.dropped.drain(..) {
             self.open.remove(&call);
+        }
+        if published_last {
+            group.publish(now, &out.events);
         }
         group.answer_waiters(&out.events);
         for node in group.departed(&out.events) {

@@ -8,6 +8,7 @@ use crate::event::{Alarm, CallId, EventKind};
 use crate::message::{
     CallError, Identity, PROTOCOL_VERSION_MIN, Reason, Reply, Request, RequestBody, RequestId, RequestKind, Verdict,
 };
+use crate::mutant::{self, Mutant};
 use crate::record::RecordId;
 use crate::types::{Founding, NodeId, Term, TraceContext};
 
@@ -46,6 +47,7 @@ impl Node {
             return self.refuse(&inbound, reason);
         }
         self.see(&request.from);
+        self.count_any_message(&request.from);
         match request.body {
             RequestBody::PreVote { last } => self.receive_pre_vote(&inbound, last),
             RequestBody::RequestVote { last, transfer } => self.receive_request_vote(inbound, last, transfer),
@@ -57,7 +59,8 @@ impl Node {
 
     fn admit(&mut self, request: &Request, peer: Option<&NodeId>) -> Result<(), (Reason, Option<Alarm>)> {
         let from = &request.from;
-        if request.to != self.config.node || from.cluster != self.config.cluster || from.group != self.config.group {
+        let cluster = from.cluster == self.config.cluster || mutant::on(Mutant::ClusterUnchecked);
+        if request.to != self.config.node || !cluster || from.group != self.config.group {
             return Err((Reason::WrongCluster, Some(Alarm::WrongCluster)));
         }
         if !same_founding(from.founding, self.hard.founding) {
@@ -141,7 +144,7 @@ impl Node {
     pub(super) fn receive_reply(&mut self, reply: Reply) {
         let foreign = reply.to != self.holder()
             || reply.id.0 >= self.next_request
-            || reply.from.cluster != self.config.cluster
+            || (reply.from.cluster != self.config.cluster && !mutant::on(Mutant::ClusterUnchecked))
             || reply.from.group != self.config.group
             || reply.from.node == self.config.node;
         let outdated = reply.from.version < PROTOCOL_VERSION_MIN;

@@ -162,7 +162,7 @@ impl Node {
     /// A1: takes over a record that is strictly newer, and at least the refuser's term. Only a follower without a leader
     /// or a pre-candidate comes here.
     pub(super) fn adopt(&mut self, record: &Arc<Record>, term: Term, from: &Identity) {
-        if Some(record.id) <= self.hard.last() {
+        if Some(record.id) <= self.hard.last() && !mutant::on(Mutant::AdoptNotAhead) {
             return;
         }
         let first = self.hard.record.is_none();
@@ -174,7 +174,7 @@ impl Node {
             self.join(from.founding);
         }
         let term = term.max(record.id.term);
-        if term > self.hard.term {
+        if term > self.hard.term && !mutant::on(Mutant::AdoptWithoutTerm) {
             self.advance_term(term);
         }
         let old = self.hard.record.replace(record.clone());

@@ -9,6 +9,7 @@ use super::campaign::Campaign;
 use super::membership::Pending;
 use super::office::Phase;
 use super::{Node, Part};
+use crate::config::Timing;
 use crate::event::{EventKind, Outcome, PersistCause, RecordCause, Role};
 use crate::message::{CallError, Reason, Reply, ReplyBody, RequestBody, RequestId, RequestKind, Verdict};
 use crate::mutant::{self, Mutant};
@@ -89,7 +90,8 @@ const ROUNDS: usize = 16;
 impl Leader {
     /// Until when the leader refuses others and stays in office (E6, E7).
     pub(super) fn office_end(&self, now: Time) -> Time {
-        if self.lease.was_exclusive(now) { self.lease.end } else { self.lease.end.max(self.grace_until) }
+        let end = if self.lease.was_exclusive(now) { self.lease.end } else { self.lease.end.max(self.grace_until) };
+        if mutant::on(Mutant::WindowedCheckQuorum) { self.window_after(end, self.ask) } else { end }
     }
 
     pub(super) fn has_handed_over(&self) -> bool {
@@ -105,6 +107,11 @@ impl Leader {
         self.reached_by_quorum(now, |progress| progress.contact)
     }
 
+    fn promised_by_quorum(&self) -> Time {
+        let end = self.reached_by_quorum(Time::NEVER, |progress| progress.promised_until);
+        if mutant::on(Mutant::GraceCountsAsLease) { end.max(self.grace_until) } else { end }
+    }
+
     pub(super) fn reached_by_quorum(&self, own: Time, of: impl Fn(&Progress) -> Time) -> Time {
         let mut values = [Time::ZERO; MEMBERS_MAX + 1];
         values[0] = own;
@@ -114,6 +121,15 @@ impl Leader {
             voters += 1;
         }
         reached(&mut values[..voters]).unwrap_or(Time::ZERO)
+    }
+
+    /// As if it had acknowledged the newest heartbeat, just now.
+    pub(super) fn hear(&mut self, node: &NodeId, now: Time, timing: &Timing) {
+        let end = lease_end(timing, now, self.ask);
+        if let Some(progress) = self.progress_of(node) {
+            progress.promised_until = progress.promised_until.max(end);
+        }
+        self.lease.end = self.promised_by_quorum();
     }
 
     fn sent_at(&self, id: RequestId) -> Option<Time> {
@@ -200,10 +216,16 @@ impl Node {
             first_accepted: None,
             told_exclusive: false,
         };
-        leader.lease.end = leader.reached_by_quorum(Time::NEVER, |progress| progress.promised_until);
+        leader.lease.end = leader.promised_by_quorum();
         leader.note_round(self.next_request, self.now);
         self.become_part(Part::Leader(Box::new(leader)));
         self.emit(EventKind::Elected { barrier: barrier.since(self.now) });
+        if mutant::on(Mutant::NoNoOp) {
+            return self.establish();
+        }
+        if mutant::on(Mutant::OlderTermCommitted) {
+            return;
+        }
         self.append(record.successor(term), RecordCause::NoOp);
         self.advance_commit();
     }
@@ -312,10 +334,13 @@ impl Node {
     fn note_ack(&mut self, reply: &Reply, promised: Duration, durable: Option<RecordId>) {
         let (from, now) = (&reply.from, self.now);
         let named = self.hard.record.as_ref().is_some_and(|r| r.lists(&from.node, from.disk));
+        let named = named || mutant::on(Mutant::ReplacedDiskCounted);
         let is_member = self.is_listed(&from.node);
+        let amnesiac = from.amnesiac && !self.counts_uncured(from);
         let granted = reply.verdict.is_granted();
         let Part::Leader(leader) = &mut self.part else { return };
         let sent = if mutant::on(Mutant::LeaseFromReceipt) { Some(now) } else { leader.sent_at(reply.id) };
+        let promised = if mutant::on(Mutant::OneLengthForAllAcks) { leader.ask.max(promised) } else { promised };
         let timing = &self.config.timing;
         let Some(progress) = leader.progress_of(&from.node) else { return };
         let newest = reply.id > progress.newest_reply;
@@ -323,10 +348,9 @@ impl Node {
         progress.heard = now;
         if newest {
             progress.priority = from.priority;
-            progress.amnesiac = from.amnesiac;
+            progress.amnesiac = amnesiac;
             progress.new_disk = (!named && (from.amnesiac || !is_member)).then_some(from.disk);
         }
-        let amnesiac = from.amnesiac && !mutant::on(Mutant::AmnesiacCounted);
         if !named || amnesiac || !granted {
             return;
         }
@@ -340,7 +364,7 @@ impl Node {
         if progress.voter {
             leader.first_accepted.get_or_insert(now);
         }
-        leader.lease.end = leader.reached_by_quorum(Time::NEVER, |progress| progress.promised_until);
+        leader.lease.end = leader.promised_by_quorum();
     }
 
     /// A member that lacks the record is asked again within a round trip, not at the next heartbeat (L5).
@@ -364,14 +388,12 @@ impl Node {
         let own = self.durable.last >= Some(record.id);
         let term = self.hard.term;
         let Part::Leader(leader) = &mut self.part else { return };
-        if leader.committed >= Some(record.id) || record.id.term != term {
+        let own_term = record.id.term == term || mutant::on(Mutant::OlderTermCommitted);
+        if leader.committed >= Some(record.id) || !own_term {
             return;
         }
-        let holds = |progress: &&Progress| {
-            (progress.voter || mutant::on(Mutant::NonVotersCounted))
-                && (!progress.amnesiac || mutant::on(Mutant::AmnesiacCounted))
-                && progress.durable >= Some(record.id)
-        };
+        let votes = |progress: &Progress| progress.voter || mutant::on(Mutant::NonVotersCounted);
+        let holds = |progress: &&Progress| votes(progress) && !progress.amnesiac && progress.durable >= Some(record.id);
         let holders = leader.progress.iter().filter(holds).count() + usize::from(own);
         if holders < quorum(record.voters()) {
             return;

@@ -237,7 +237,8 @@ impl Node {
         }
         self.emit(EventKind::LeadershipEnded { cause, since: elected_at, work_running });
         if work_running && lease_end > self.now && !mutant::on(Mutant::OwnLeaseNotOwed) {
-            let rest = self.config.timing.owed_of(lease_end.since(self.now));
+            let rest = lease_end.since(self.now);
+            let rest = if mutant::on(Mutant::OwnLeaseWithoutDrift) { rest } else { self.config.timing.owed_of(rest) };
             self.promises.owe_own(self.now + rest);
         }
         self.past.leader = Some((self.config.node.clone(), term));
@@ -297,6 +298,10 @@ impl Node {
 
     /// Leaves for good.
     pub(super) fn stop(&mut self) {
+        // Nobody waits for the successor any more, and no deadline outlives the node.
+        if self.handover.is_some() {
+            self.end_handover(TransferOutcome::Failed);
+        }
         match self.part {
             Part::Leader(_) => self.step_down(LeadershipEnd::Shutdown),
             Part::PreCandidate(_) | Part::Candidate(_) => self.end_election(Outcome::Cancelled, None),

@@ -48,7 +48,7 @@ impl Node {
 
     /// Asks every voter for the term after this one; nobody's state changes by it (S9).
     fn start_pre_vote(&mut self) {
-        let Some(term) = self.hard.term.next() else {
+        let Some(term) = self.next_term() else {
             self.alarm(Alarm::TermExhausted, None);
             return self.end_election(Outcome::Cancelled, None);
         };
@@ -96,6 +96,7 @@ impl Node {
 
     pub(super) fn receive_pre_vote_reply(&mut self, reply: Reply) {
         self.learn_hearsay(&reply);
+        self.note_heard(&reply.from.node);
         if self.is_late_probe_reply(&reply) {
             return;
         }
@@ -106,6 +107,7 @@ impl Node {
         }
         let asking = matches!(&self.part, Part::PreCandidate(pre_candidate) if pre_candidate.is_asking());
         if !asking {
+            self.adopt_late(&reply);
             return self.tell_reply(&reply, true);
         }
         let in_round = self.ballot().is_some_and(|ballot| reply.id.0 >= ballot.first_id);
@@ -134,7 +136,7 @@ impl Node {
             return false;
         }
         if let ReplyBody::Vote { record: Some(record), .. } = &reply.body
-            && Some(record.id) > self.hard.last()
+            && (Some(record.id) > self.hard.last() || mutant::on(Mutant::AdoptNotAhead))
         {
             self.end_round(false);
             self.adopt(record, reply.term, &reply.from);

@@ -1,11 +1,11 @@
 //! What is going to happen, in order of true time, then of planning.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 
 use super::host::{Caller, Life};
 use crate::event::WriteId;
-use crate::message::{CallError, RequestId};
+use crate::message::{CallError, Reply, Request};
 use crate::types::{Term, Time};
 
 /// Something that is going to happen.
@@ -13,10 +13,10 @@ use crate::types::{Term, Time};
 pub(crate) enum Happening {
     /// The deadline of a node comes.
     Tick(usize, Life),
-    /// The bytes of a request arrive.
-    RequestArrives { to: usize, from: Caller, bytes: Vec<u8> },
-    /// The bytes of a reply arrive.
-    ReplyArrives { to: Caller, bytes: Vec<u8> },
+    /// A request arrives.
+    RequestArrives { to: usize, from: Caller, frame: Frame<Request> },
+    /// A reply arrives.
+    ReplyArrives { to: Caller, frame: Frame<Reply> },
     /// A call fails, unless it was answered.
     CallFails(Caller, CallError),
     /// A process tries to connect to another host.
@@ -37,24 +37,24 @@ pub(crate) enum Happening {
     Starts(usize),
 }
 
-impl Happening {
-    /// The request that a failing call belongs to.
-    pub(crate) fn timeout(host: usize, life: Life, id: RequestId) -> Happening {
-        Happening::CallFails(Caller { host, life, id }, CallError::Timeout)
-    }
+/// A message on its way.
+#[derive(Debug, Clone)]
+pub(crate) enum Frame<T> {
+    /// As it was written: what the codec does to it is known.
+    Message(T),
+    /// As bytes, which are read when they arrive.
+    Bytes(Vec<u8>),
 }
 
-#[derive(Debug)]
-struct Planned {
-    at: Time,
-    sequence: u64,
-    happening: Happening,
-}
-
-/// The queue.
+/// The queue. What happens waits in a place of its own, so that only small numbers move when the order is kept.
 #[derive(Debug, Default)]
 pub(crate) struct Agenda {
-    queue: BinaryHeap<Planned>,
+    /// When, in which order of planning, and in which place.
+    queue: BinaryHeap<Reverse<(Time, u64, usize)>>,
+    places: Vec<Option<Happening>>,
+    free: Vec<usize>,
+    /// The deadlines of calls. All last equally long, so that they come in the order in which they were planned.
+    deadlines: VecDeque<(Time, u64, Caller)>,
     sequence: u64,
 }
 
@@ -65,35 +65,34 @@ impl Agenda {
             return;
         }
         self.sequence += 1;
-        self.queue.push(Planned { at, sequence: self.sequence, happening });
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() - 1
+        });
+        self.places[place] = Some(happening);
+        self.queue.push(Reverse((at, self.sequence, place)));
+    }
+
+    /// Plans the deadline of a call.
+    pub(crate) fn plan_deadline(&mut self, at: Time, caller: Caller) {
+        if self.deadlines.back().is_some_and(|(newest, _, _)| *newest > at) {
+            return self.plan(at, Happening::CallFails(caller, CallError::Timeout));
+        }
+        self.sequence += 1;
+        self.deadlines.push_back((at, self.sequence, caller));
     }
 
     /// The next thing that happens at or before `limit`.
     pub(crate) fn next(&mut self, limit: Time) -> Option<(Time, Happening)> {
-        if self.queue.peek()?.at > limit {
-            return None;
+        let planned = self.queue.peek().map(|Reverse((at, sequence, _))| (*at, *sequence));
+        let deadline = self.deadlines.front().map(|(at, sequence, _)| (*at, *sequence));
+        let (at, _) = [planned, deadline].into_iter().flatten().min().filter(|(at, _)| *at <= limit)?;
+        if deadline.is_some_and(|deadline| planned.is_none_or(|planned| deadline < planned)) {
+            let (_, _, caller) = self.deadlines.pop_front()?;
+            return Some((at, Happening::CallFails(caller, CallError::Timeout)));
         }
-        self.queue.pop().map(|planned| (planned.at, planned.happening))
+        let Reverse((_, _, place)) = self.queue.pop()?;
+        self.free.push(place);
+        Some((at, self.places[place].take()?))
     }
 }
-
-// The heap gives its largest element first: the order is reversed.
-impl Ord for Planned {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.sequence).cmp(&(self.at, self.sequence))
-    }
-}
-
-impl PartialOrd for Planned {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Planned {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Planned {}

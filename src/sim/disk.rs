@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::chance::Chance;
 use crate::config::Config;
 use crate::event::WriteId;
+use crate::mutant::{self, Mutant};
 use crate::node::Persist;
 use crate::record::HardState;
 use crate::storage::file::slot::{self, Owner};
@@ -90,8 +91,9 @@ impl Disk {
                 HardState::new(DiskId(name.max(1)), promise_max)
             }
         };
+        let kept = if mutant::on(Mutant::IncarnationNotDurable) { Some(state.clone()) } else { None };
         state.incarnation.0 += 1;
-        self.keep(state.clone());
+        self.keep(kept.unwrap_or_else(|| state.clone()));
         self.copy();
         Ok(state)
     }
@@ -159,7 +161,9 @@ impl Disk {
 
     /// D3: and copied to the other, some time after it was acknowledged.
     fn copy(&mut self) {
-        self.slots[1 - self.newest] = self.slots[self.newest].clone();
+        if !mutant::on(Mutant::SecondSlotNotCopied) {
+            self.slots[1 - self.newest] = self.slots[self.newest].clone();
+        }
         self.copied = true;
     }
 

@@ -1,6 +1,6 @@
 //! What has happened: hashed always, kept as text when somebody wants to read it.
 
-use std::fmt::{self, Write};
+use std::hash::{Hash, Hasher};
 
 use crate::event::Event;
 use crate::node::Input;
@@ -21,18 +21,18 @@ pub enum Detail {
 #[derive(Debug)]
 pub(crate) struct Log {
     detail: Detail,
-    hash: Fnv,
+    hash: Words,
     lines: Vec<String>,
     events: Vec<Event>,
 }
 
 impl Log {
     pub(crate) fn new(detail: Detail) -> Log {
-        Log { detail, hash: Fnv(0xcbf2_9ce4_8422_2325), lines: Vec::new(), events: Vec::new() }
+        Log { detail, hash: Words::new(), lines: Vec::new(), events: Vec::new() }
     }
 
     pub(crate) fn fingerprint(&self) -> u64 {
-        self.hash.0
+        self.hash.finish()
     }
 
     pub(crate) fn take(&mut self) -> Vec<String> {
@@ -46,7 +46,7 @@ impl Log {
 
     /// Takes note of an event.
     pub(crate) fn event(&mut self, truth: Time, event: &Event) {
-        let _ = write!(self.hash, "{} {} {:?}", truth.0, event.sequence, event.kind);
+        (truth, event.sequence, event.term, event.role, &event.kind).hash(&mut self.hash);
         if self.detail != Detail::Hash {
             self.events.push(event.clone());
         }
@@ -59,7 +59,7 @@ impl Log {
 
     /// Takes note of what a node is told.
     pub(crate) fn input(&mut self, truth: Time, name: &NodeId, input: &Input) {
-        self.hash.word(truth.0);
+        (truth, name, std::mem::discriminant(input)).hash(&mut self.hash);
         if self.detail == Detail::All {
             self.lines.push(format!("{truth}     > {name}  {input:?}"));
         }
@@ -67,28 +67,69 @@ impl Log {
 
     /// Takes note of what happens to a machine.
     pub(crate) fn note(&mut self, truth: Time, name: &NodeId, what: &str) {
-        let _ = write!(self.hash, "{} {name} {what}", truth.0);
+        (truth, name, what).hash(&mut self.hash);
         if self.detail == Detail::All {
             self.lines.push(format!("{truth}     ! {name} {what}"));
         }
     }
 }
 
-/// FNV-1a.
+/// A hash of words, each mixed in with one multiplication. Formatting what happened would take longer than letting it
+/// happen.
 #[derive(Debug)]
-struct Fnv(u64);
+struct Words(u64);
 
-impl Fnv {
-    fn word(&mut self, word: u64) {
-        self.0 = (self.0 ^ word).wrapping_mul(0x0000_0100_0000_01b3);
+impl Words {
+    /// Not 0, which zeros would leave as it is.
+    fn new() -> Words {
+        Words(0xcbf2_9ce4_8422_2325)
     }
 }
 
-impl Write for Fnv {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            self.word(u64::from(byte));
+impl Hasher for Words {
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
         }
-        Ok(())
+    }
+
+    fn write_u8(&mut self, word: u8) {
+        self.write_u64(u64::from(word));
+    }
+
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(u64::from(word));
+    }
+
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_tells_contents_and_order_apart() {
+        let hash = |words: &[u64]| {
+            let mut hash = Words::new();
+            words.iter().for_each(|word| word.hash(&mut hash));
+            hash.finish()
+        };
+        let all = [hash(&[]), hash(&[1]), hash(&[0, 1]), hash(&[1, 0]), hash(&[1, 1])];
+        for (at, one) in all.iter().enumerate() {
+            assert!(!all[..at].contains(one), "{all:x?}");
+        }
     }
 }

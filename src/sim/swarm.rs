@@ -22,6 +22,8 @@ pub struct Report {
     pub seed: u64,
     /// A hash of everything that happened: the same seed gives the same.
     pub fingerprint: u64,
+    /// How many inputs the nodes took.
+    pub steps: u64,
     /// The property that did not hold, if one did not.
     pub violation: Option<Violation>,
     /// Terms that had a leader.
@@ -72,17 +74,25 @@ pub enum Bias {
 pub fn run(seed: u64, bias: Bias, detail: Detail) -> Report {
     let mut swarm = Swarm::draw(seed, bias, detail);
     let _ = swarm.phases();
-    let (exclusive, elections, commits) = swarm.cluster.checker().seen();
-    Report {
-        seed,
-        fingerprint: swarm.cluster.fingerprint(),
-        violation: swarm.cluster.violation().cloned(),
-        elections,
-        exclusive,
-        commits,
-        wipes: swarm.wipes,
-        settled: swarm.settled,
-        log: swarm.cluster.take_log(),
+    Report { wipes: swarm.wipes, settled: swarm.settled, ..Report::of(seed, &mut swarm.cluster) }
+}
+
+impl Report {
+    /// What can be told from the cluster alone.
+    pub(super) fn of(seed: u64, cluster: &mut Cluster) -> Report {
+        let (exclusive, elections, commits) = cluster.checker().seen();
+        Report {
+            seed,
+            fingerprint: cluster.fingerprint(),
+            steps: cluster.steps(),
+            violation: cluster.violation().cloned(),
+            elections,
+            exclusive,
+            commits,
+            wipes: 0,
+            settled: None,
+            log: cluster.take_log(),
+        }
     }
 }
 

@@ -1,5 +1,12 @@
 //! Each rule of the machine, forgotten once: the simulator must notice. A net that catches nothing proves nothing.
 
+#[path = "../../paper.rs"]
+mod paper;
+#[path = "../../rules.rs"]
+mod rules;
+#[path = "../../stories.rs"]
+mod stories;
+
 use hustings::mutant::{Mutant, switch};
 use hustings::sim::Detail;
 use hustings::sim::swarm::{self, Bias};
@@ -30,7 +37,7 @@ macro_rules! mutants {
 
 mutants! {
     // Disks
-    a_vote_forgotten_at_a_restart: VolatileVote, Disks, 200, ["S2"];
+    a_vote_forgotten_at_a_restart: SecondVoteAfterRestart, Disks, 200, ["S2"];
     a_vote_before_it_is_durable: VoteBeforeDurable, Disks, 20, ["S3"];
     an_office_before_the_own_vote_is_durable: LeadsBeforeOwnVoteDurable, Disks, 50, ["S3"];
     a_write_that_releases_the_next: PersistedReleasesNext, Disks, 20, ["S3"];

@@ -1,0 +1,1 @@
+//! The tool, run as users run it.
