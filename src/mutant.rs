@@ -145,6 +145,12 @@ mutants! {
     LeaderAdopts,
     /// V6: what is told of a leader looks newer each time it is told.
     HearsayRefreshes,
+    /// L6: the members change before the leader has committed in its own term.
+    ChangeBeforeCommit,
+    /// L6: the members change before the leader is exclusive.
+    ChangeBeforeExclusive,
+    /// L5: what a member without a vote holds counts as held by a voter.
+    NonVotersCounted,
 }
 
 #[cfg(hustings_mutants)]

@@ -74,6 +74,19 @@ impl Record {
         self.member(node).is_some_and(|m| m.voter && m.disk == disk)
     }
 
+    /// Whether the record names this disk for this node, with a vote or without.
+    #[must_use]
+    pub fn lists(&self, node: &NodeId, disk: DiskId) -> bool {
+        self.member(node).is_some_and(|m| m.disk == disk)
+    }
+
+    /// Whether both records have the same nodes with the same right to vote, on whatever disks.
+    #[must_use]
+    pub fn has_members_of(&self, other: &Record) -> bool {
+        let same = |(a, b): (&Member, &Member)| a.node == b.node && a.voter == b.voter;
+        self.members.len() == other.members.len() && self.members.iter().zip(&other.members).all(same)
+    }
+
     /// How many members vote.
     #[must_use]
     pub fn voters(&self) -> usize {

@@ -96,7 +96,10 @@ impl Node {
     fn is_known(&self, request: &Request) -> bool {
         let theirs: Option<RecordId> = match &request.body {
             RequestBody::PreVote { last } | RequestBody::RequestVote { last, .. } => *last,
-            RequestBody::AppendEntries { record, .. } => record.as_ref().map(|record| record.id),
+            // A leader that was added while this node was away; a heartbeat says what its newest committed record is.
+            RequestBody::AppendEntries { record, committed, .. } => {
+                record.as_ref().map(|record| record.id).max(*committed)
+            }
             RequestBody::TimeoutNow | RequestBody::Resign => None,
         };
         match &self.hard.record {
@@ -114,11 +117,7 @@ impl Node {
     /// Remembers the newest life of a peer; a disk that the record names is not displaced by one that it does not.
     /// Strangers are not remembered: what they claim costs no memory.
     fn see(&mut self, from: &Identity) {
-        let listed = match &self.hard.record {
-            Some(record) => record.member(&from.node).is_some(),
-            None => self.config.members.contains(&from.node),
-        };
-        if !listed {
+        if !self.is_expected(&from.node) {
             return;
         }
         let named = |node: &Node, disk| node.hard.record.as_ref().is_some_and(|record| record.names(&from.node, disk));
@@ -131,6 +130,14 @@ impl Node {
         let moved = seen.disk != from.disk && (named(self, from.disk) || !named(self, seen.disk));
         if newer || moved {
             self.peers[at].seen = from.holder();
+        }
+    }
+
+    /// Whether this node would take that one for a member: by the record, and before there is one by the list.
+    fn is_expected(&self, node: &NodeId) -> bool {
+        match &self.hard.record {
+            Some(record) => record.member(node).is_some(),
+            None => self.config.members.contains(node),
         }
     }
 
@@ -157,7 +164,7 @@ impl Node {
             return;
         }
         self.see(&reply.from);
-        if reply.verdict == Verdict::Refused(Reason::DuplicateNode) {
+        if reply.verdict == Verdict::Refused(Reason::DuplicateNode) && self.is_expected(&reply.from.node) {
             // A member knows a newer start of this very disk: two processes share it, and this is the older one (D1).
             self.alarm(Alarm::DuplicateNode, Some(self.config.node.clone()));
             return self.stop();

@@ -3,7 +3,7 @@
 //! Always in this order: the guard is revoked, the work ends, and only then promises are released.
 
 use super::{Node, Part, TransferRefused};
-use crate::event::{EventKind, LeadershipEnd, LossOfLeader, Outcome, Role, TransferOutcome, Trigger};
+use crate::event::{ChangeOutcome, EventKind, LeadershipEnd, LossOfLeader, Outcome, Role, TransferOutcome, Trigger};
 use crate::message::{Reply, RequestBody, RequestId};
 use crate::mutant::{self, Mutant};
 use crate::types::{NodeId, Term, Time};
@@ -231,6 +231,7 @@ impl Node {
         if let Phase::Preparing { to, .. } | Phase::Draining(Then::Transfer(to)) = phase {
             self.emit(EventKind::TransferEnded { to, outcome: TransferOutcome::Failed });
         }
+        self.end_change(ChangeOutcome::LeadershipEnded);
         if !established {
             self.emit(EventKind::ElectionEnded { outcome: Outcome::Won, rounds, retry_in: None });
         }
@@ -297,6 +298,10 @@ impl Node {
 
     /// Leaves for good.
     pub(super) fn stop(&mut self) {
+        // Nobody waits for the successor any more, and no deadline outlives the node.
+        if self.handover.is_some() {
+            self.end_handover(TransferOutcome::Failed);
+        }
         match self.part {
             Part::Leader(_) => self.step_down(LeadershipEnd::Shutdown),
             Part::PreCandidate(_) | Part::Candidate(_) => self.end_election(Outcome::Cancelled, None),

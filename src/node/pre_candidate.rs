@@ -3,7 +3,7 @@
 use super::campaign::{Answer, Ballot, Campaign};
 use super::voter::Plea;
 use super::{Node, Part};
-use crate::event::{Alarm, Outcome};
+use crate::event::{Alarm, Outcome, Trigger};
 use crate::message::{CallError, Hearsay, Reason, Reply, ReplyBody, RequestBody, RequestId, Verdict};
 use crate::mutant::{self, Mutant};
 use crate::quorum::Tally;
@@ -112,6 +112,9 @@ impl Node {
         }
         let in_round = self.ballot().is_some_and(|ballot| reply.id.0 >= ballot.first_id);
         self.record_answer(&reply);
+        if in_round && reply.verdict == Verdict::Refused(Reason::NotAMember) {
+            self.alarm(Alarm::NotAMember, Some(self.config.node.clone()));
+        }
         if in_round && self.learn_before_lead(&reply) {
             return;
         }
@@ -124,7 +127,11 @@ impl Node {
         // S9: neither a living leader nor a quarantine raises the term of a pre-candidate.
         if matches!(
             reason,
-            Reason::LeaderAlive | Reason::RestartQuarantine | Reason::WrongCluster | Reason::Unsupported
+            Reason::LeaderAlive
+                | Reason::RestartQuarantine
+                | Reason::WrongCluster
+                | Reason::Unsupported
+                | Reason::NotAMember
         ) {
             return false;
         }
@@ -183,10 +190,31 @@ impl Node {
                     return self.enter(Stage::Pausing, at);
                 }
                 let outcome = self.why_refused(false);
-                let retry_at = self.retry_at();
+                if self.is_disowned() {
+                    self.end_election(outcome, None);
+                    return self.become_follower(Trigger::Startup, Time::NEVER);
+                }
+                let retry_at = self.retry_at().max(self.doubted_until());
                 self.end_election(outcome, Some(retry_at));
             }
         }
+    }
+
+    /// So many hold a newer record without this node that nobody could be elected by its own: it was removed while it
+    /// was away. It stands no more, until a leader tells it otherwise (V3); who is left elects without it.
+    fn is_disowned(&self) -> bool {
+        self.voters() - self.disowned() < self.quorum()
+    }
+
+    fn disowned(&self) -> usize {
+        let disowned = |answer: &Answer| matches!(answer, Answer::Refused { reason: Reason::NotAMember, .. });
+        self.ballot().map_or(0, |ballot| ballot.count(disowned))
+    }
+
+    /// Whoever was told that it is no member any more asks less often.
+    fn doubted_until(&self) -> Time {
+        let doubted = self.disowned() > 0;
+        if doubted { self.now + self.config.timing.election_timeout_min } else { Time::ZERO }
     }
 
     fn grants_itself(&self) -> bool {
@@ -220,7 +248,7 @@ impl Node {
             return self.start_pre_vote();
         }
         let outcome = self.why_refused(true);
-        let retry_at = self.free_at().unwrap_or(self.now);
+        let retry_at = self.free_at().unwrap_or(self.now).max(self.doubted_until());
         self.end_election(outcome, Some(retry_at));
     }
 

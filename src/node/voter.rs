@@ -115,7 +115,9 @@ impl Node {
                 Some(_) => forever(Reason::Amnesiac),
             };
         }
-        if !record.names(&self.config.node, self.identity.disk) {
+        // Dissertation §4.2.2: a voter need not know that it is one. Whoever has the newer record judges by it whose
+        // votes count; this disk is cured, so that its vote is as good as any.
+        if !record.names(&self.config.node, self.identity.disk) && !newer {
             return forever(Reason::NotAVoter);
         }
         match record.member(&plea.candidate.node) {

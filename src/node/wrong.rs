@@ -7,7 +7,7 @@ use super::leader::Leader;
 use super::{Node, Part};
 use crate::message::{Hearsay, Identity, Reply, ReplyBody};
 use crate::mutant::{self, Mutant};
-use crate::types::{Term, Time};
+use crate::types::{Term, Time, nanos};
 
 impl Node {
     /// The term of the next candidacy.
@@ -46,11 +46,9 @@ impl Node {
 impl Leader {
     /// The end of the window in which `end` lies; they follow each other from the election on.
     pub(super) fn window_after(&self, end: Time, window: Duration) -> Time {
-        let mut at = self.elected_at;
-        while at < end && !window.is_zero() {
-            at = at + window;
-        }
-        at.max(end)
+        let lasted = nanos(end.since(self.elected_at));
+        let windows = lasted.div_ceil(nanos(window).max(1));
+        end.max(self.elected_at + window.saturating_mul(u32::try_from(windows).unwrap_or(u32::MAX)))
     }
 }
 

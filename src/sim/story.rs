@@ -67,7 +67,7 @@ pub struct Failure {
 impl Story {
     /// Reads a script; output that it already contains is dropped. `file` is named in errors.
     ///
-    /// - Setting, before everything else: `nodes a b c`, `seed 7`, `timing heartbeat=50ms election=150ms..300ms promise=150ms
+    /// - Setting, before everything else: `nodes a b c`, `founders a b` (the others can be added), `seed 7`, `timing heartbeat=50ms election=150ms..300ms promise=150ms
     ///   promise_max=5s slot=15ms`, `priority a 200`, `trust refused`.
     /// - Processes: `start a b`, `restart a`, `crash a` (its machine refuses connections from then on), `vanish a` (the
     ///   machine is gone: silence), `wipe a` (crash, and an empty disk), `pause a 500ms`, `shutdown a`, `retime promise_max=1s`
@@ -76,7 +76,7 @@ impl Story {
     ///   forms or alone, `delay a -> b 20ms`, `loss a -> b 0.3`, `duplicate a -> b 1`, `reset a -> b` (the outbound
     ///   connection of a breaks).
     /// - Disks and clocks: `disk a 1s` (a write takes that long), `fail disk a`, `heal disk a`, `clock a 9000ppm`.
-    /// - Users: `campaign a`, `resign a`, `transfer a b`, `proclaim a "x"`, `ask a 5s` (the promise), `work a hold 500ms` (from
+    /// - Users: `campaign a`, `resign a`, `transfer a b`, `add a d`, `remove a b` (ordered of a), `proclaim a "x"`, `ask a 5s` (the promise), `work a hold 500ms` (from
     ///   the next exclusive term on; it ends that long after it was cancelled), `work a elected hold 0ms`, `idle a`.
     /// - Other: `version a 2`, `inject a -> b heartbeat term=9` (also `prevote`, `vote`, `resign`, `timeout_now`; with
     ///   `from=x`, `cluster=x`, `incarnation=3`, `last=1.4`).
@@ -84,7 +84,7 @@ impl Story {
     /// - `show all`, `show brief` (the default: without what is routine), `show nothing`, `show nodes`.
     /// - `expect [not] EXPECTATION [since mark]`: `leader a`, `leader` (any), `no leader`, `exclusive a`, `exclusive none`,
     ///   `term = 1` (the highest), `term a <= 3`, `role a follower`, `follows b a`, `hears b a` (of a, from others),
-    ///   `voted a b`, `amnesiac a`, `working a`, `holds a "x"` (committed), `elections [a] = 0` (campaigns), `changes = 1`
+    ///   `voted a b`, `amnesiac a`, `members a a b c` (the voters of the committed record, as a knows it), `working a`, `holds a "x"` (committed), `elections [a] = 0` (campaigns), `changes = 1`
     ///   (leaders elected), `refused b leader_alive` (b refused somebody), `event [a] "text"`, `event [a] "text" before [b]
     ///   "text"` (the first of each).
     ///

@@ -96,7 +96,8 @@ impl User {
         let work = self.work.as_mut()?;
         let lease = led.filter(|(term, _)| *term == work.term).map(|(_, lease)| lease);
         if let Some(lease) = lease {
-            work.until = work.until.max(lease.end);
+            // It also falls: when the members change, other promises make the lease.
+            work.until = lease.end;
         }
         if work.cancelled || lease.is_some_and(|lease| !lease.revoked) {
             return None;

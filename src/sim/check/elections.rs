@@ -259,12 +259,26 @@ fn strangers(step: &Step<'_>) -> Held {
     let Input::Request { request, .. } = step.input else { return Ok(()) };
     let config = step.node.config();
     let wrong_cluster = request.from.cluster != config.cluster || request.from.group != config.group;
-    let unknown = !config.members.contains(&request.from.node) || request.to != config.node;
+    let unknown = !is_known(step, request) || request.to != config.node;
     let absurd = request.term.0.saturating_sub(step.before.state.term.0) > ABSURD;
     if wrong_cluster || unknown || absurd {
         unchanged(step, "S11")?;
     }
     Ok(())
+}
+
+/// Who is unknown is judged by the newer of the two records, and by the list as long as there is none.
+fn is_known(step: &Step<'_>, request: &Request) -> bool {
+    let theirs = match &request.body {
+        RequestBody::PreVote { last } | RequestBody::RequestVote { last, .. } => *last,
+        RequestBody::AppendEntries { record: Some(record), .. } => Some(record.id),
+        RequestBody::AppendEntries { committed, .. } => *committed,
+        RequestBody::TimeoutNow | RequestBody::Resign => None,
+    };
+    match &step.before.state.record {
+        Some(mine) => mine.member(&request.from.node).is_some() || theirs > Some(mine.id),
+        None => step.node.config().members.contains(&request.from.node),
+    }
 }
 
 /// S9: answering a pre-vote changes nothing, and what forbids a vote for a while raises no term.

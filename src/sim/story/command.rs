@@ -14,6 +14,8 @@ use crate::types::Term;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Setting {
     pub(super) nodes: Vec<String>,
+    /// How many of them, from the first, are members from the beginning; all, if it is not said.
+    pub(super) founders: Option<usize>,
     pub(super) seed: u64,
     pub(super) timing: Timing,
     pub(super) priorities: Vec<(usize, u8)>,
@@ -110,6 +112,7 @@ pub(super) enum Fact {
     Hears(usize, usize),
     Voted(usize, usize),
     Amnesiac(usize),
+    Members(usize, Vec<usize>),
     Working(usize),
     Holds(usize, String),
     Elections(Option<usize>, Compare),

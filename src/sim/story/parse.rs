@@ -10,7 +10,7 @@ use crate::config::{Config, Timing};
 use crate::event::Role;
 use crate::message::{Reason, RequestBody};
 use crate::node::Input;
-use crate::record::RecordId;
+use crate::record::{MEMBERS_MAX, RecordId};
 use crate::sim::{Death, StartWhen};
 use crate::types::{ClusterId, NodeId, Term, TraceContext};
 
@@ -39,13 +39,19 @@ type Parsed<T> = Result<T, ParseError>;
 /// How long a story waits for a condition if it does not say.
 const LIMIT: Duration = Duration::from_secs(10);
 
-const COMMANDS: &str = "a command (nodes, seed, timing, priority, trust, start, restart, crash, vanish, wipe, pause, \
-    shutdown, retime, cut, heal, delay, loss, duplicate, reset, disk, fail, clock, campaign, resign, transfer, proclaim, \
-    ask, work, idle, version, inject, run, mark, show, expect)";
+const COMMANDS: &str = "a command (nodes, founders, seed, timing, priority, trust, start, restart, crash, vanish, wipe, pause, \
+    shutdown, retime, cut, heal, delay, loss, duplicate, reset, disk, fail, clock, campaign, resign, transfer, add, remove, \
+    proclaim, ask, work, idle, version, inject, run, mark, show, expect)";
 
 pub(super) fn story(file: &str, text: &str) -> Parsed<Story> {
-    let setting =
-        Setting { nodes: Vec::new(), seed: 1, timing: Timing::default(), priorities: Vec::new(), trust_refused: false };
+    let setting = Setting {
+        nodes: Vec::new(),
+        founders: None,
+        seed: 1,
+        timing: Timing::default(),
+        priorities: Vec::new(),
+        trust_refused: false,
+    };
     let mut parser = Parser { setting, begun: false, marked: false };
     let mut lines = Vec::new();
     for (at, text) in text.lines().enumerate().filter(|(_, text)| !text.starts_with(OUTPUT)) {
@@ -86,7 +92,8 @@ impl Parser {
     }
 
     fn setting(&mut self, words: &mut Words<'_>) -> Parsed<Option<Command>> {
-        if self.begun && ["nodes", "seed", "timing", "priority", "trust"].iter().any(|word| words.is(word)) {
+        if self.begun && ["nodes", "founders", "seed", "timing", "priority", "trust"].iter().any(|word| words.is(word))
+        {
             return Err(words.expected("a command that is no setting: those come first"));
         }
         if words.take("nodes") {
@@ -95,11 +102,21 @@ impl Parser {
                 if NodeId::new(name).is_err() || self.setting.nodes.iter().any(|known| known == name) {
                     return Err(words.unread("a name that is valid and new"));
                 }
+                if self.setting.nodes.len() == MEMBERS_MAX {
+                    return Err(words.unread(&format!("at most {MEMBERS_MAX} nodes")));
+                }
                 self.setting.nodes.push(name.to_owned());
             }
             if self.setting.nodes.is_empty() {
                 return Err(words.expected("the names of the nodes"));
             }
+        } else if words.take("founders") {
+            const FOUNDERS: &str = "the first of the nodes, in their order";
+            let founders = self.nodes(words)?;
+            if founders.iter().enumerate().any(|(at, node)| at != *node) {
+                return Err(words.unread(FOUNDERS));
+            }
+            self.setting.founders = Some(founders.len());
         } else if words.take("seed") {
             self.setting.seed = words.number("a number")?;
         } else if words.take("timing") {
@@ -142,6 +159,12 @@ impl Parser {
             let from = self.node(words)?;
             let to = if words.is_over() { None } else { Some(self.node(words)?) };
             Command::Tell(from, Input::Transfer(to.map(|to| self.id(to))))
+        } else if words.take("add") {
+            let leader = self.node(words)?;
+            Command::Tell(leader, Input::AddMember(self.node(words).map(|node| self.id(node))?))
+        } else if words.take("remove") {
+            let leader = self.node(words)?;
+            Command::Tell(leader, Input::RemoveMember(self.node(words).map(|node| self.id(node))?))
         } else if words.take("proclaim") {
             let node = self.node(words)?;
             Command::Tell(node, Input::Proclaim(Bytes::from(words.quoted()?.to_owned())))
@@ -276,7 +299,7 @@ impl Parser {
     // tidy: a table, one arm for each fact
     fn fact(&self, words: &mut Words<'_>) -> Parsed<Fact> {
         const FACTS: &str = "an expectation (leader, no leader, exclusive, term, role, follows, hears, voted, amnesiac, \
-            working, holds, elections, changes, refused, event)";
+            members, working, holds, elections, changes, refused, event)";
         Ok(match words.word(FACTS)? {
             "leader" => Fact::Leader(self.maybe_node(words)),
             "no" => {
@@ -291,6 +314,7 @@ impl Parser {
             "hears" => Fact::Hears(self.node(words)?, self.node(words)?),
             "voted" => Fact::Voted(self.node(words)?, self.node(words)?),
             "amnesiac" => Fact::Amnesiac(self.node(words)?),
+            "members" => Fact::Members(self.node(words)?, self.nodes(words)?),
             "working" => Fact::Working(self.node(words)?),
             "holds" => Fact::Holds(self.node(words)?, words.quoted()?.to_owned()),
             "elections" => Fact::Elections(self.maybe_node(words), compare(words)?),
@@ -319,9 +343,13 @@ impl Parser {
         self.setting.nodes.iter().position(|name| words.take(name))
     }
 
+    /// Each is named once: `cut` would make a link of each pair.
     fn nodes(&self, words: &mut Words<'_>) -> Parsed<Vec<usize>> {
         let mut nodes = vec![self.node(words)?];
         while let Some(node) = self.maybe_node(words) {
+            if nodes.contains(&node) {
+                return Err(words.unread("a node that was not named yet"));
+            }
             nodes.push(node);
         }
         Ok(nodes)

@@ -63,7 +63,8 @@ struct Teller {
 impl Teller {
     fn new(setting: &Setting) -> Result<Teller, NameError> {
         let names: Vec<&str> = setting.nodes.iter().map(String::as_str).collect();
-        let mut cluster = Cluster::new(setting.seed, &names, &setting.timing, Detail::Events)?;
+        let founders = setting.founders.unwrap_or(names.len());
+        let mut cluster = Cluster::with_founders(setting.seed, &names, founders, &setting.timing, Detail::Events)?;
         for (node, priority) in &setting.priorities {
             cluster.config(*node).priority = *priority;
         }

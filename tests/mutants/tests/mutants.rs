@@ -1,5 +1,12 @@
 //! Each rule of the machine, forgotten once: the simulator must notice. A net that catches nothing proves nothing.
 
+#[path = "../../paper.rs"]
+mod paper;
+#[path = "../../rules.rs"]
+mod rules;
+#[path = "../../stories.rs"]
+mod stories;
+
 use hustings::mutant::{Mutant, switch};
 use hustings::sim::Detail;
 use hustings::sim::swarm::{self, Bias};
