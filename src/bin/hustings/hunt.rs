@@ -240,7 +240,7 @@ mod tests {
         let violation = Violation { property: "S1", time: Time(1), text: "two leaders".to_owned() };
         let mut report = Net::Swarm.run(0, Detail::Hash);
         report.seed = seed;
-        report.violation = (seed >= 20 && seed % 7 == 0).then_some(violation);
+        report.violation = (seed >= 20 && seed.is_multiple_of(7)).then_some(violation);
         report
     }
 

@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_difference_is_shown_with_its_line() {
-        assert_eq!(diff("a\nb\nc\n", "a\nx\nc\nd\n"), ["    2 - b", "    2 + x", "    4 + d"]);
+        assert_eq!(diff("a\nb\nc\n", "a\nx\nc\nd\n"), ["    2 - b", "    3 + x", "    4 + d"]);
         assert_eq!(diff("a\nb\nc\nd\ne", "a\nc\nd\ny\ne"), ["    2 - b", "    5 + y"]);
         assert_eq!(diff("a\n", "a\n"), Vec::<String>::new());
         assert_eq!(diff("", "a\n"), ["    1 + a"]);
