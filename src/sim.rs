@@ -12,6 +12,7 @@ use crate::mutant::{self, Mutant};
 use crate::node::{Input, Node, Output};
 use crate::types::{ClusterId, NameError, NodeId, Time};
 
+pub mod adversary;
 mod agenda;
 mod chance;
 pub mod check;
@@ -35,6 +36,7 @@ pub use self::log::Detail;
 pub use self::network::Link;
 pub use self::user::{Manners, StartWhen};
 
+use self::adversary::Watch;
 use self::agenda::{Agenda, Happening};
 use self::chance::Chance;
 use self::check::{Checker, Snapshot, Step};
@@ -75,6 +77,8 @@ pub struct Cluster {
     codec: Chance,
     lives: u64,
     steps: u64,
+    /// What an adversary wants to know, if there is one.
+    watch: Option<Watch>,
     /// Names that mean nobody here.
     stranger: (ClusterId, NodeId),
     spare: Output,
@@ -142,6 +146,7 @@ impl Cluster {
             codec: Chance::stream(seed, "codec"),
             lives: 0,
             steps: 0,
+            watch: None,
             stranger: (ClusterId::new("elsewhere")?, NodeId::new("stranger")?),
             spare: Output::default(),
         })
@@ -521,6 +526,9 @@ impl Cluster {
         for event in &out.events {
             self.log.event(self.now, event);
         }
+        if let Some(watch) = &mut self.watch {
+            watch.note(at, &out);
+        }
         let dies = self.crashes.happens(self.faults.crash_in_step) && self.hosts[at].process.is_some();
         let survives = if dies { self.crashes.index(3) } else { usize::MAX };
         if let Some(persist) = out.persist.take().filter(|_| survives > 0)
@@ -631,5 +639,45 @@ impl Cluster {
         } else {
             self.agenda.plan(host.clock.when(work.until), Happening::WorkWatched(at, life));
         }
+    }
+}
+
+// ---- for an adversary ----
+impl Cluster {
+    /// From now on it is noted what an adversary waits for.
+    pub(crate) fn watch(&mut self) {
+        self.watch = Some(Watch::default());
+    }
+
+    /// Lets virtual time pass to `end`, or until there is something to react to. Stops early at a violation.
+    pub(crate) fn run_to(&mut self, end: Time) {
+        let seen = |cluster: &Cluster| cluster.watch.as_ref().is_some_and(|watch| !watch.is_empty());
+        if seen(self) {
+            return;
+        }
+        self.run_while(end, |cluster| !seen(cluster));
+        if self.checker.violation().is_none() && !seen(self) {
+            self.pass_to(end);
+        }
+    }
+
+    /// Gives what was noted in exchange for an empty list.
+    pub(crate) fn seen(&mut self, empty: &mut Vec<adversary::News>) {
+        if let Some(watch) = &mut self.watch {
+            watch.swap(empty);
+        }
+    }
+
+    /// When the work that relies on being alone ends at the latest, in true time; it may have ended.
+    pub(crate) fn works_until(&self, at: usize) -> Time {
+        let host = &self.hosts[at];
+        let work = host.user.work.as_ref().filter(|work| work.exclusive);
+        work.map(|work| host.clock.when(work.until)).unwrap_or_default()
+    }
+
+    /// Whether the node at `at` leads, and is not alone before something that is owed has passed.
+    pub(crate) fn must_wait(&self, at: usize) -> bool {
+        let local = self.hosts[at].local(self.now);
+        self.node(at).and_then(Node::lease).is_some_and(|lease| lease.barrier > local)
     }
 }

@@ -214,7 +214,7 @@ impl Group {
 
     /// A shutdown waits for work that long, and for the protocol a little longer.
     pub(super) fn leave_by(&mut self, now: Time) {
-        let patience = self.drain_limit + self.node.config().timing.election_timeout_max * 2;
+        let patience = self.drain_limit.saturating_add(self.node.config().timing.election_timeout_max * 2);
         self.leave_at = self.leave_at.min(now + patience);
     }
 

@@ -298,6 +298,10 @@ impl Node {
 
     /// Leaves for good.
     pub(super) fn stop(&mut self) {
+        // Nobody waits for the successor any more, and no deadline outlives the node.
+        if self.handover.is_some() {
+            self.end_handover(TransferOutcome::Failed);
+        }
         match self.part {
             Part::Leader(_) => self.step_down(LeadershipEnd::Shutdown),
             Part::PreCandidate(_) | Part::Candidate(_) => self.end_election(Outcome::Cancelled, None),

@@ -122,6 +122,8 @@ pub(crate) struct Checker {
     debts: Vec<Debts>,
     claims: Claims,
     lives: Lives,
+    /// Whether only overlaps in true time are judged.
+    overlaps_only: bool,
     violation: Option<Violation>,
     /// Whether nothing is reported.
     pub(crate) is_off: bool,
@@ -136,6 +138,7 @@ impl Checker {
             claims: Claims::new(members.clone(), timing.clone()),
             lives: Lives::new(members.len(), timing),
             members,
+            overlaps_only: false,
             violation: None,
             is_off: false,
         }
@@ -152,8 +155,15 @@ impl Checker {
         }
     }
 
+    /// From now on only what true time shows is judged: that nobody is alone beside another.
+    pub(crate) fn judge_overlaps_only(&mut self) {
+        self.overlaps_only = true;
+    }
+
     fn judge(&mut self, time: Time, held: Held) {
-        if let Err((property, text)) = held {
+        if let Err((property, text)) = held
+            && !self.overlaps_only
+        {
             self.report(time, property, text);
         }
     }

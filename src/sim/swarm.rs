@@ -74,18 +74,25 @@ pub enum Bias {
 pub fn run(seed: u64, bias: Bias, detail: Detail) -> Report {
     let mut swarm = Swarm::draw(seed, bias, detail);
     let _ = swarm.phases();
-    let (exclusive, elections, commits) = swarm.cluster.checker().seen();
-    Report {
-        seed,
-        fingerprint: swarm.cluster.fingerprint(),
-        steps: swarm.cluster.steps(),
-        violation: swarm.cluster.violation().cloned(),
-        elections,
-        exclusive,
-        commits,
-        wipes: swarm.wipes,
-        settled: swarm.settled,
-        log: swarm.cluster.take_log(),
+    Report { wipes: swarm.wipes, settled: swarm.settled, ..Report::of(seed, &mut swarm.cluster) }
+}
+
+impl Report {
+    /// What can be told from the cluster alone.
+    pub(super) fn of(seed: u64, cluster: &mut Cluster) -> Report {
+        let (exclusive, elections, commits) = cluster.checker().seen();
+        Report {
+            seed,
+            fingerprint: cluster.fingerprint(),
+            steps: cluster.steps(),
+            violation: cluster.violation().cloned(),
+            elections,
+            exclusive,
+            commits,
+            wipes: 0,
+            settled: None,
+            log: cluster.take_log(),
+        }
     }
 }
 

@@ -131,7 +131,7 @@ fn report(survey: &Survey, wanted: u64, out: &mut dyn Write) -> io::Result<()> {
         ("with a quorum-connected node", survey.connected),
         ("  a leader came and stayed", survey.recovered),
         ("  the old leader was quorum-connected, and stayed", survey.kept),
-        ("  more than one new leader came", survey.restless),
+        ("  more than one was elected before one was exclusive", survey.contested),
     ];
     for (text, count) in lines {
         writeln!(out, "{:>11}  {text}", number(count as u64))?;
@@ -173,12 +173,12 @@ fn tell(all: &[Case], wanted: u64, out: &mut dyn Write) -> io::Result<Verdict> {
     for line in log {
         writeln!(out, "{line}")?;
     }
-    let Outcome { settled, changes, growth, broken } = &outcome;
+    let Outcome { settled, changes, replaced, growth, broken } = &outcome;
     match settled {
         Some(took) => writeln!(out, "a leader after {took:.2} election timeouts that stayed for {WINDOW}")?,
         None => writeln!(out, "no leader within {HORIZON} election timeouts")?,
     }
-    writeln!(out, "{changes} new leaders, terms grew by {growth}")?;
+    writeln!(out, "{changes} elected, {replaced} lost again, terms grew by {growth}")?;
     if let Some(broken) = broken {
         writeln!(out, "failed: {broken}")?;
     }

@@ -32,8 +32,8 @@ pub struct Survey {
     pub kept: usize,
     /// How long it took where the old leader was not quorum-connected.
     pub spread: Spread,
-    /// How often more than one new leader was elected.
-    pub restless: usize,
+    /// In how many more than one new leader was elected before one became what was waited for.
+    pub contested: usize,
     /// The first cases that failed, and how.
     pub failures: Vec<Failure>,
     /// How many failed.
@@ -113,7 +113,7 @@ impl Survey {
             recovered: 0,
             kept: 0,
             spread: Spread::default(),
-            restless: 0,
+            contested: 0,
             failures: Vec::new(),
             failed: 0,
             slowest: None,
@@ -133,7 +133,7 @@ impl Survey {
 
     fn count(&mut self, case: &Case, outcome: &Outcome) {
         let settled = outcome.settled.map_or(u64::MAX, f64::to_bits);
-        for word in [settled, outcome.changes as u64, outcome.growth] {
+        for word in [settled, outcome.changes as u64, outcome.replaced as u64, outcome.growth] {
             self.fingerprint = (self.fingerprint ^ word).wrapping_mul(0x0000_0100_0000_01b3);
         }
         let connected = case.graph.has_quorum_connected();
@@ -141,13 +141,14 @@ impl Survey {
         self.connected += usize::from(connected);
         self.recovered += usize::from(connected && outcome.settled.is_some());
         self.kept += usize::from(kept && outcome.changes == 0);
-        self.restless += usize::from(outcome.changes > 1);
+        self.contested += usize::from(outcome.changes > 1);
         let text = match outcome {
             Outcome { broken: Some(text), .. } => text.clone(),
             Outcome { settled: None, .. } if connected => format!("no leader within {HORIZON} election timeouts"),
             Outcome { changes, .. } if kept && *changes > 0 => {
                 "the leader was quorum-connected, and changed".to_owned()
             }
+            Outcome { replaced, .. } if *replaced > 0 => format!("a new leader was lost again, {replaced} times"),
             Outcome { settled: Some(_), .. } if !connected => "a leader without a quorum".to_owned(),
             Outcome { growth, .. } if !connected && *growth > 0 => {
                 format!("no node is quorum-connected, and terms grew by {growth}")

@@ -10,7 +10,7 @@ use crate::config::{Config, Timing};
 use crate::event::Role;
 use crate::message::{Reason, RequestBody};
 use crate::node::Input;
-use crate::record::RecordId;
+use crate::record::{MEMBERS_MAX, RecordId};
 use crate::sim::{Death, StartWhen};
 use crate::types::{ClusterId, NodeId, Term, TraceContext};
 
@@ -101,6 +101,9 @@ impl Parser {
                 let name = words.word("the name of a node")?;
                 if NodeId::new(name).is_err() || self.setting.nodes.iter().any(|known| known == name) {
                     return Err(words.unread("a name that is valid and new"));
+                }
+                if self.setting.nodes.len() == MEMBERS_MAX {
+                    return Err(words.unread(&format!("at most {MEMBERS_MAX} nodes")));
                 }
                 self.setting.nodes.push(name.to_owned());
             }
@@ -340,9 +343,13 @@ impl Parser {
         self.setting.nodes.iter().position(|name| words.take(name))
     }
 
+    /// Each is named once: `cut` would make a link of each pair.
     fn nodes(&self, words: &mut Words<'_>) -> Parsed<Vec<usize>> {
         let mut nodes = vec![self.node(words)?];
         while let Some(node) = self.maybe_node(words) {
+            if nodes.contains(&node) {
+                return Err(words.unread("a node that was not named yet"));
+            }
             nodes.push(node);
         }
         Ok(nodes)

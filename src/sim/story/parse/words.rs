@@ -26,10 +26,11 @@ impl<'a> Words<'a> {
     /// Splits a line at its spaces; what is between two `"` is one word, and `#` ends the line.
     pub(super) fn of(file: &'a str, line: usize, text: &'a str) -> Parsed<Words<'a>> {
         let mut words = Words { file, line, end: text.trim_end().chars().count() + 1, words: Vec::new(), at: 0 };
-        let mut rest = text;
+        let (mut rest, mut column) = (text, 1);
         loop {
-            rest = rest.trim_start();
-            let column = text.chars().count() - rest.chars().count() + 1;
+            let start = rest.trim_start();
+            column += rest[..rest.len() - start.len()].chars().count();
+            rest = start;
             if rest.is_empty() || rest.starts_with('#') {
                 return Ok(words);
             }
@@ -44,6 +45,7 @@ impl<'a> Words<'a> {
                 }
             };
             words.words.push(Word { text: word, column, quoted });
+            column += rest[..rest.len() - after.len()].chars().count();
             rest = after;
         }
     }
