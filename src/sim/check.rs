@@ -121,9 +121,9 @@ pub(crate) struct Checker {
     records: Records,
     debts: Vec<Debts>,
     claims: Claims,
+    lives: Lives,
     /// Whether only overlaps in true time are judged.
     overlaps_only: bool,
-    lives: Lives,
     violation: Option<Violation>,
     /// Whether nothing is reported.
     pub(crate) is_off: bool,
