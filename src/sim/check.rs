@@ -19,11 +19,13 @@ use crate::types::{NodeId, Term, Time};
 pub(crate) mod arithmetic;
 mod claims;
 mod elections;
+mod lives;
 mod promises;
 mod records;
 
 use claims::Claims;
 use elections::Elections;
+use lives::Lives;
 use promises::Debts;
 use records::Records;
 
@@ -119,6 +121,7 @@ pub(crate) struct Checker {
     records: Records,
     debts: Vec<Debts>,
     claims: Claims,
+    lives: Lives,
     /// Whether only overlaps in true time are judged.
     overlaps_only: bool,
     violation: Option<Violation>,
@@ -134,7 +137,8 @@ impl Checker {
             elections: Elections::new(members.len()),
             records: Records::default(),
             debts: members.iter().map(|_| Debts::new(timing.clone())).collect(),
-            claims: Claims::new(members.clone(), timing),
+            claims: Claims::new(members.clone(), timing.clone()),
+            lives: Lives::new(members.len(), timing),
             members,
             overlaps_only: false,
             violation: None,
@@ -190,7 +194,7 @@ impl Checker {
         self.debts[at].started(local, state);
         self.claims.ended(at);
         self.records.written(&name, state).ok();
-        let held = self.elections.started(at, &name, state);
+        let held = self.elections.started(at, &name, state).and_then(|()| self.lives.started(at, &name, state));
         self.judge(truth, held);
     }
 
@@ -216,6 +220,7 @@ impl Checker {
             self.records.step(step, disk),
             self.debts[step.host].step(step),
             self.claims.step(step),
+            self.lives.step(step),
         ];
         self.judge_all(step.truth, step.host, held);
     }
@@ -254,6 +259,7 @@ impl Checker {
             self.elections.reply_leaves(leaving),
             self.records.reply_leaves(leaving),
             self.debts[at].reply_leaves(leaving),
+            self.lives.reply_leaves(at, leaving),
         ];
         self.judge_all(leaving.truth, at, held);
     }

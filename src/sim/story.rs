@@ -18,6 +18,7 @@
 //! are in [`Story::parse`]. Every property that the simulator knows is checked after every step.
 
 pub(crate) mod command;
+mod diff;
 mod expect;
 mod parse;
 pub(crate) mod print;
