@@ -2,7 +2,35 @@
 //!
 //! The same seed gives the same run, to the last event ([`Cluster::fingerprint`]). After every step the whole history is
 //! held against the properties ([`check`]); the first one that does not hold stops the run ([`Cluster::violation`]).
-//! [`swarm`] draws faults for a seed, [`story`] runs a script.
+//! [`swarm`] draws faults for a seed, [`story`] runs a script, and [`shrink`] makes a story of a failing seed,
+//! as short as it can.
+//!
+//! # What is hunted
+//!
+//! Each seed of [`swarm`] draws its own mix, most of it absent, each fault from a stream of its own:
+//! - Network: loss, duplicates, reordering, hold-ups of up to three election timeouts, requests that arrive once more up to
+//!   ten timeouts later (in a later term, at a later life), replies that reach the next life, frames cut short or with bits
+//!   turned round, one-way cuts, any graph, isolation, flapping, links that stall while their connection stands, resets,
+//!   refusals of a firewall. A frame that was harmed and can still be read is lost instead: checksums of the links keep it
+//!   away, and believing it would mean believing a member that lies.
+//! - Processes: death at any moment, between a write and what should leave after it too; return at once or late; standing
+//!   still for up to ten timeouts, with all timers and messages in a burst. A machine that is suspended is the same: the
+//!   clock goes on. Two processes on one disk are kept apart by its lock; two copies of a disk, and an old image, are not
+//!   promised to be safe (D4) and not part of any mix.
+//! - Disks: slow for up to ten timeouts, failing with the old state, the new one or some of its bytes, full, torn at any
+//!   byte, rotten in one slot, lost altogether; never more lost at once than the others can name again (D2, D4).
+//! - Clocks: rates up to the bound and changes of rate, other readings after a reboot. Forward jumps are pauses.
+//! - Identity: machines of another cluster, with other times, or simply not members, that want to join; members that are
+//!   added, removed and come back; other protocol versions for a while; absurd terms and strangers.
+//! - Users: orders of every kind at any time, work that lingers, that ends or panics at once, that never notices.
+//! - [`swarm::Bias::Volatile`]: stores that forget. What rests on a kept vote or record (S1, S2, S4, L1 to L3, L5, A1, D2, E1) is
+//!   not promised there, and not checked; everything else is.
+//!
+//! Chaos ends, and what must come right follows, at the limits of the properties: a frozen graph with a quorum-connected node
+//! (V1: failure at ten timeouts; V2, V6), darkness (V4, V5, V10), healing (V11: failure at three; V8, D2, V6), and a quiet time in
+//! which restarts, returns, lost disks, old messages and strangers move nobody (V3), transfers end within one timeout (V7), a
+//! full disk ends an office (V9), and no lease lapses for up to a hundred timeouts (V8). What was measured is in
+//! [`Figures`]. V12 has a bias of its own, [`swarm::Bias::Losses`].
 
 use std::time::Duration;
 
