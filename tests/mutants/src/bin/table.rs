@@ -245,7 +245,8 @@ fn table(arguments: &[String]) -> ExitCode {
     println!("| fault | property | rules and paper | stories | storage | {} |", NETS.map(|(name, _)| name).join(" | "));
     println!("|---|---|---|---|---|{}", "---|".repeat(NETS.len()));
     let mut survivors = Vec::new();
-    for mutant in Mutant::ALL.iter().filter(|mutant| only.is_none_or(|only| format!("{mutant:?}") == *only)) {
+    let asked = |mutant: &&Mutant| only.is_none_or(|only| format!("{mutant:?}") == *only);
+    for mutant in Mutant::ALL.iter().filter(asked).filter(|mutant| !Mutant::PROTOCOLS.contains(mutant)) {
         let row = Row::of(Some(*mutant), &programs, seeds);
         row.print(*mutant);
         if !row.is_caught() {
