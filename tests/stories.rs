@@ -47,38 +47,7 @@ fn run(file: &Path, rewrite: bool) -> Result<(), String> {
     let mut said: Vec<String> = told.failures.iter().map(|failure| format!("{shown}: {failure}")).collect();
     if !rewrite && told.text != text {
         said.push(format!("{shown} is told otherwise (- file, + now; HUSTINGS_REWRITE=1 rewrites):"));
-        said.extend(diff(&text, &told.text));
+        said.extend(told.difference(&text));
     }
     if said.is_empty() { Ok(()) } else { Err(said.join("\n") + "\n") }
-}
-
-/// The lines that differ, with the line of the file at which they do: at most forty.
-fn diff(old: &str, new: &str) -> Vec<String> {
-    let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
-    // The length of the longest common subsequence of what begins at each pair of lines.
-    let mut common = vec![vec![0_u32; new.len() + 1]; old.len() + 1];
-    for a in (0..old.len()).rev() {
-        for b in (0..new.len()).rev() {
-            common[a][b] =
-                if old[a] == new[b] { common[a + 1][b + 1] + 1 } else { common[a + 1][b].max(common[a][b + 1]) };
-        }
-    }
-    let (mut a, mut b, mut lines) = (0, 0, Vec::new());
-    while (a < old.len() || b < new.len()) && lines.len() < 40 {
-        if a < old.len() && b < new.len() && old[a] == new[b] {
-            (a, b) = (a + 1, b + 1);
-        } else if b == new.len() || (a < old.len() && common[a + 1][b] >= common[a][b + 1]) {
-            lines.push(format!("{:>5} - {}", a + 1, old[a]));
-            a += 1;
-        } else {
-            lines.push(format!("{:>5} + {}", a + 1, new[b]));
-            b += 1;
-        }
-    }
-    lines
-}
-
-#[test]
-fn a_difference_is_shown_with_its_line() {
-    assert_eq!(diff("a\nb\nc\n", "a\nx\nc\nd\n"), ["    2 - b", "    3 + x", "    4 + d"]);
 }
