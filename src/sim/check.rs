@@ -168,7 +168,8 @@ impl Checker {
         self.overlaps_only = true;
     }
 
-    fn judge(&mut self, time: Time, held: Held) {
+    /// Keeps what is broken, if it is.
+    pub(crate) fn judge(&mut self, time: Time, held: Held) {
         if let Err((property, text)) = held
             && !self.overlaps_only
         {
