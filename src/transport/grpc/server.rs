@@ -168,7 +168,7 @@ fn trace_context(metadata: &MetadataMap) -> TraceContext {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::grpc::address::Security;
+    use crate::transport::grpc::Security;
     use crate::transport::grpc::peers::Place;
     use crate::types::NodeId;
 
