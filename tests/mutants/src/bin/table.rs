@@ -11,9 +11,9 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use hustings::mutant::Mutant;
-use hustings::sim::Detail;
 use hustings::sim::graph::{Graph, Survey, cases};
 use hustings::sim::swarm::{self, Bias};
+use hustings::sim::{Detail, adversary};
 
 /// How many ranges of seeds are searched; the median is told.
 const RANGES: u64 = 5;
@@ -34,24 +34,25 @@ fn main() -> ExitCode {
 #[derive(Debug, Clone, Copy)]
 enum Net {
     Swarm(Bias),
+    Adversary,
     Graphs,
 }
 
-const NETS: [(&str, Net); 4] = [
+const NETS: [(&str, Net); 5] = [
     ("none", Net::Swarm(Bias::None)),
     ("promises", Net::Swarm(Bias::Promises)),
     ("disks", Net::Swarm(Bias::Disks)),
+    ("adversary", Net::Adversary),
     ("graphs", Net::Graphs),
 ];
 
 impl Net {
     /// The property that does not hold with this seed.
     fn catches(self, seed: u64, graphs: &[hustings::sim::graph::Case]) -> Option<String> {
+        let property = |report: swarm::Report| report.violation.map(|violation| violation.property.to_owned());
         match self {
-            Net::Swarm(bias) => {
-                let report = swarm::run(seed, bias, Detail::Hash);
-                report.violation.map(|violation| violation.property.to_owned())
-            }
+            Net::Swarm(bias) => property(swarm::run(seed, bias, Detail::Hash)),
+            Net::Adversary => property(adversary::run(seed, Detail::Hash)),
             Net::Graphs => {
                 // A stride that has no factor in common with their number visits each once, far apart.
                 let at = usize::try_from(seed.wrapping_mul(48_271) % graphs.len() as u64).unwrap_or(0);
