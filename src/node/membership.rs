@@ -154,7 +154,8 @@ impl Node {
     pub(super) fn follow_members(&mut self) {
         let me = &self.config.node;
         let (Part::Leader(leader), Some(record)) = (&mut self.part, &self.hard.record) else { return };
-        let guest = leader.pending.as_ref().map(|pending| &pending.node);
+        let guest =
+            leader.pending.as_ref().filter(|pending| pending.change == Change::Add).map(|pending| &pending.node);
         leader.progress.retain(|progress| record.member(&progress.node).is_some() || guest == Some(&progress.node));
         for member in record.members.iter().filter(|member| member.node != *me) {
             match leader.progress.iter_mut().find(|progress| progress.node == member.node) {

@@ -194,7 +194,7 @@ impl Node {
                     self.end_election(outcome, None);
                     return self.become_follower(Trigger::Startup, Time::NEVER);
                 }
-                let retry_at = self.retry_at();
+                let retry_at = self.retry_at().max(self.doubted_until());
                 self.end_election(outcome, Some(retry_at));
             }
         }
@@ -203,8 +203,18 @@ impl Node {
     /// So many hold a newer record without this node that nobody could be elected by its own: it was removed while it
     /// was away. It stands no more, until a leader tells it otherwise (V3); who is left elects without it.
     fn is_disowned(&self) -> bool {
+        self.voters() - self.disowned() < self.quorum()
+    }
+
+    fn disowned(&self) -> usize {
         let disowned = |answer: &Answer| matches!(answer, Answer::Refused { reason: Reason::NotAMember, .. });
-        self.ballot().is_some_and(|ballot| self.voters() - ballot.count(disowned) < self.quorum())
+        self.ballot().map_or(0, |ballot| ballot.count(disowned))
+    }
+
+    /// Whoever was told that it is no member any more asks less often.
+    fn doubted_until(&self) -> Time {
+        let doubted = self.disowned() > 0;
+        if doubted { self.now + self.config.timing.election_timeout_min } else { Time::ZERO }
     }
 
     fn grants_itself(&self) -> bool {
@@ -238,7 +248,7 @@ impl Node {
             return self.start_pre_vote();
         }
         let outcome = self.why_refused(true);
-        let retry_at = self.free_at().unwrap_or(self.now);
+        let retry_at = self.free_at().unwrap_or(self.now).max(self.doubted_until());
         self.end_election(outcome, Some(retry_at));
     }
 

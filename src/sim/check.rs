@@ -19,11 +19,13 @@ use crate::types::{NodeId, Term, Time};
 pub(crate) mod arithmetic;
 mod claims;
 mod elections;
+mod lives;
 mod promises;
 mod records;
 
 use claims::Claims;
 use elections::Elections;
+use lives::Lives;
 use promises::Debts;
 use records::Records;
 
@@ -119,6 +121,7 @@ pub(crate) struct Checker {
     records: Records,
     debts: Vec<Debts>,
     claims: Claims,
+    lives: Lives,
     /// Whether only overlaps in true time are judged.
     overlaps_only: bool,
     violation: Option<Violation>,
@@ -132,7 +135,8 @@ impl Checker {
             elections: Elections::new(members.len()),
             records: Records::default(),
             debts: members.iter().map(|_| Debts::new(timing.clone())).collect(),
-            claims: Claims::new(members.clone(), timing),
+            claims: Claims::new(members.clone(), timing.clone()),
+            lives: Lives::new(members.len(), timing),
             members,
             overlaps_only: false,
             violation: None,
@@ -175,7 +179,7 @@ impl Checker {
         self.debts[at].started(local, state);
         self.claims.ended(at);
         self.records.written(&name, state).ok();
-        let held = self.elections.started(at, &name, state);
+        let held = self.elections.started(at, &name, state).and_then(|()| self.lives.started(at, &name, state));
         self.judge(truth, held);
     }
 
@@ -200,7 +204,8 @@ impl Checker {
             .step(step, disk, &self.debts[step.host])
             .and_then(|()| self.records.step(step, disk))
             .and_then(|()| self.debts[step.host].step(step))
-            .and_then(|()| self.claims.step(step));
+            .and_then(|()| self.claims.step(step))
+            .and_then(|()| self.lives.step(step));
         let name = &self.members[step.host];
         let held = held.map_err(|(property, text)| (property, format!("{name}: {text}")));
         self.judge(step.truth, held);
@@ -240,7 +245,8 @@ impl Checker {
             .elections
             .reply_leaves(leaving)
             .and_then(|()| self.records.reply_leaves(leaving))
-            .and_then(|()| self.debts[at].reply_leaves(leaving));
+            .and_then(|()| self.debts[at].reply_leaves(leaving))
+            .and_then(|()| self.lives.reply_leaves(at, leaving));
         let name = &self.members[at];
         let held = held.map_err(|(property, text)| (property, format!("{name}: {text}")));
         self.judge(leaving.truth, held);

@@ -18,6 +18,7 @@
 //! are in [`Story::parse`]. Every property that the simulator knows is checked after every step.
 
 mod command;
+mod diff;
 mod expect;
 mod parse;
 mod teller;

@@ -16,8 +16,9 @@ use tonic::metadata::MetadataMap;
 
 use super::error::status_of_handle;
 use super::link::{Nursery, Pulse, Watched};
+use super::peers::Peers;
 use super::service::election_server::{Election, ElectionServer};
-use super::{Peers, TRACEPARENT};
+use super::{ADDED_PEERS, TRACEPARENT};
 use crate::message::{Reply, Request, RequestKind};
 use crate::transport::Inbox;
 use crate::types::TraceContext;
@@ -123,6 +124,7 @@ struct Door {
 impl Door {
     async fn ask(&self, request: tonic::Request<Request>, kind: RequestKind) -> Result<tonic::Response<Reply>, Status> {
         let context = trace_context(request.metadata());
+        let added = request.metadata().get(ADDED_PEERS).cloned();
         let request = request.into_inner();
         if request.body.kind() != kind {
             return Err(Status::invalid_argument(format!("{} in a call of {kind}", request.body.kind())));
@@ -130,6 +132,9 @@ impl Door {
         self.has_asked.store(true, Ordering::Relaxed);
         if let Some(peer) = self.peers.get(&request.from.node) {
             peer.hear();
+        }
+        if let Some(added) = added {
+            self.peers.hear(&request.from.node, &added);
         }
         let reply = self.inbox.handle(request, context, None).await;
         reply.map(tonic::Response::new).map_err(status_of_handle)
