@@ -51,3 +51,17 @@ fn run(file: &Path, rewrite: bool) -> Result<(), String> {
     }
     if said.is_empty() { Ok(()) } else { Err(said.join("\n") + "\n") }
 }
+
+/// SCENARIOS: each has a story, or a test where it concerns a real disk, socket or user, named after its number.
+#[test]
+fn every_scenario_is_told_or_tested_under_its_number() {
+    const SCENARIOS: u32 = 48;
+    let stories: String = files().iter().map(|file| name(file) + "\n").collect();
+    let tests = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios.rs")).expect("a file");
+    let is_covered = |number: &u32| {
+        let begin = format!("scenario_{number:02}_");
+        stories.lines().any(|name| name.starts_with(&begin)) || tests.contains(&format!("fn {begin}"))
+    };
+    let missing: Vec<u32> = (1..=SCENARIOS).filter(|number| !is_covered(number)).collect();
+    assert!(missing.is_empty(), "without a story and without a test: {missing:?}");
+}

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use hustings::sim::shrink::shrink;
 use hustings::sim::swarm::{self, Bias, Report};
 use hustings::sim::{Detail, Violation, side_by_side};
 
@@ -50,16 +51,25 @@ enum Net {
     Promises,
     /// To crashes, and to slow, failing and lost disks.
     Disks,
+    /// To stores that forget at a restart.
+    Volatile,
+    /// To the loss of every tenth message and nothing else, for a long time.
+    Losses,
 }
 
 impl Net {
-    fn run(self, seed: u64, detail: Detail) -> Report {
-        let bias = match self {
+    fn bias(self) -> Bias {
+        match self {
             Net::Swarm => Bias::None,
             Net::Promises => Bias::Promises,
             Net::Disks => Bias::Disks,
-        };
-        swarm::run(seed, bias, detail)
+            Net::Volatile => Bias::Volatile,
+            Net::Losses => Bias::Losses,
+        }
+    }
+
+    fn run(self, seed: u64, detail: Detail) -> Report {
+        swarm::run(seed, self.bias(), detail)
     }
 }
 
@@ -79,6 +89,9 @@ fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
 
 /// Stories are written for so many seeds at most, even of a hunt that keeps going.
 const STORIES_MAX: usize = 10;
+
+/// A failing seed is run so often at most, to make its story short.
+const SHRINKING_RUNS: usize = 2000;
 
 /// What a hunt has seen.
 #[derive(Debug, Default)]
@@ -209,8 +222,11 @@ fn hunt(
     });
 }
 
-/// What happened, as text that somebody can read, and run again.
+/// The shortest story that fails like the seed; if there is none, what happened.
 fn story_of(net: Net, seed: u64, violation: &Violation) -> String {
+    if let Some(shrunk) = shrink(seed, net.bias(), SHRINKING_RUNS) {
+        return shrunk.story;
+    }
     let report = net.run(seed, Detail::All);
     let mut text = format!("# seed {seed}: {violation}\n");
     for line in report.log {
