@@ -703,14 +703,15 @@ impl Cluster {
         self.watch = Some(Watch::default());
     }
 
-    /// Lets virtual time pass to `end`, or until there is something to react to. Stops early at a violation.
-    pub(crate) fn run_to(&mut self, end: Time) {
+    /// Lets virtual time pass to `end`, or until there is something to react to, or until so many steps were taken. Stops
+    /// early at a violation.
+    pub(crate) fn run_to(&mut self, end: Time, steps: u64) {
         let seen = |cluster: &Cluster| cluster.watch.as_ref().is_some_and(|watch| !watch.is_empty());
         if seen(self) {
             return;
         }
-        self.run_while(end, |cluster| !seen(cluster));
-        if self.checker.violation().is_none() && !seen(self) {
+        self.run_while(end, |cluster| !seen(cluster) && cluster.steps < steps);
+        if self.checker.violation().is_none() && !seen(self) && self.steps < steps {
             self.pass_to(end);
         }
     }

@@ -168,7 +168,8 @@ impl Checker {
         self.overlaps_only = true;
     }
 
-    fn judge(&mut self, time: Time, held: Held) {
+    /// Keeps what is broken, if it is.
+    pub(crate) fn judge(&mut self, time: Time, held: Held) {
         if let Err((property, text)) = held
             && !self.overlaps_only
         {
@@ -177,6 +178,9 @@ impl Checker {
     }
 
     fn judge_all<const N: usize>(&mut self, time: Time, at: usize, all: [Held; N]) {
+        if self.overlaps_only {
+            return;
+        }
         for (property, text) in all.into_iter().filter_map(Result::err) {
             let text = format!("{}: {text}", self.members[at]);
             self.report(time, property, text);

@@ -95,10 +95,9 @@ impl Bias {
 /// Runs a seed. With [`Detail::All`] the report holds everything that happened.
 #[must_use]
 pub fn run(seed: u64, bias: Bias, detail: Detail) -> Report {
-    let mut swarm = Swarm::play(seed, bias, detail);
-    let figures = swarm.stage.figures;
-    let settled = figures.settled;
-    Report { wipes: swarm.stage.losses, settled, figures, ..Report::of(seed, &mut swarm.stage.cluster) }
+    let Swarm { mut stage, .. } = Swarm::play(seed, bias, detail);
+    let Stage { losses, figures, .. } = stage;
+    Report { wipes: losses, settled: figures.settled, figures, ..Report::of(seed, &mut stage.cluster) }
 }
 
 impl Report {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use hustings::sim::adversary;
 use hustings::sim::shrink::shrink;
 use hustings::sim::swarm::{self, Bias, Report};
 use hustings::sim::{Detail, Violation, side_by_side};
@@ -55,21 +56,28 @@ enum Net {
     Volatile,
     /// To the loss of every tenth message and nothing else, for a long time.
     Losses,
+    /// To chains that endanger leases: an adversary watches the cluster and strikes where a rule bites.
+    Leases,
 }
 
 impl Net {
-    fn bias(self) -> Bias {
+    /// What the swarm leans to; the adversary is another net.
+    fn bias(self) -> Option<Bias> {
         match self {
-            Net::Swarm => Bias::None,
-            Net::Promises => Bias::Promises,
-            Net::Disks => Bias::Disks,
-            Net::Volatile => Bias::Volatile,
-            Net::Losses => Bias::Losses,
+            Net::Swarm => Some(Bias::None),
+            Net::Promises => Some(Bias::Promises),
+            Net::Disks => Some(Bias::Disks),
+            Net::Volatile => Some(Bias::Volatile),
+            Net::Losses => Some(Bias::Losses),
+            Net::Leases => None,
         }
     }
 
     fn run(self, seed: u64, detail: Detail) -> Report {
-        swarm::run(seed, self.bias(), detail)
+        match self.bias() {
+            Some(bias) => swarm::run(seed, bias, detail),
+            None => adversary::run(seed, detail),
+        }
     }
 }
 
@@ -142,6 +150,9 @@ impl Bag {
             self.settled.get(index.saturating_sub(1)).copied().unwrap_or_default()
         };
         let (p50, p99, max) = (at(0.5), at(0.99), at(1.0));
+        if self.settled.is_empty() {
+            return text;
+        }
         let _ = writeln!(
             text,
             "time from the freeze to an exclusive leader: p50 {p50:.2}, p99 {p99:.2}, max {max:.2} election timeouts"
@@ -224,7 +235,7 @@ fn hunt(
 
 /// The shortest story that fails like the seed; if there is none, what happened.
 fn story_of(net: Net, seed: u64, violation: &Violation) -> String {
-    if let Some(shrunk) = shrink(seed, net.bias(), SHRINKING_RUNS) {
+    if let Some(shrunk) = net.bias().and_then(|bias| shrink(seed, bias, SHRINKING_RUNS)) {
         return shrunk.story;
     }
     let report = net.run(seed, Detail::All);

@@ -95,14 +95,8 @@ impl Parser {
         }
         if words.take("nodes") {
             while !words.is_over() {
-                let name = words.word("the name of a node")?;
-                if NodeId::new(name).is_err() || self.setting.nodes.iter().any(|known| known == name) {
-                    return Err(words.unread("a name that is valid and new"));
-                }
-                if self.setting.nodes.len() == MEMBERS_MAX {
-                    return Err(words.unread(&format!("at most {MEMBERS_MAX} nodes")));
-                }
-                self.setting.nodes.push(name.to_owned());
+                let name = self.new_name(words)?;
+                self.setting.nodes.push(name);
             }
             if self.setting.nodes.is_empty() {
                 return Err(words.expected("the names of the nodes"));
@@ -135,6 +129,17 @@ impl Parser {
             return Ok(None);
         }
         Ok(Some(Command::Set))
+    }
+
+    fn new_name(&self, words: &mut Words<'_>) -> Parsed<String> {
+        let name = words.word("the name of a node")?;
+        if NodeId::new(name).is_err() || self.setting.names().contains(&name) {
+            return Err(words.unread("a name that is valid and new"));
+        }
+        if self.setting.names().len() == MEMBERS_MAX {
+            return Err(words.unread(&format!("at most {MEMBERS_MAX} nodes")));
+        }
+        Ok(name.to_owned())
     }
 
     /// A machine that belongs to another cluster, or has other times.
