@@ -18,11 +18,13 @@ mod chance;
 pub mod check;
 mod clock;
 mod disk;
+mod figures;
 pub mod graph;
 mod host;
 mod jobs;
 mod log;
 mod network;
+pub mod shrink;
 pub mod story;
 pub mod swarm;
 mod user;
@@ -30,6 +32,7 @@ mod wiring;
 
 pub use self::check::Violation;
 pub use self::disk::DiskManners;
+pub use self::figures::Figures;
 pub use self::host::Death;
 pub use self::jobs::side_by_side;
 pub use self::log::Detail;
@@ -58,6 +61,13 @@ pub struct Faults {
     pub stray_reply: f64,
     /// How probable it is that a message is cut short on its way.
     pub truncate: f64,
+    /// How probable it is that bits of a message turn on its way. Links have checksums: what a receiver could still read
+    /// is lost in this way, and what it cannot read is given to it to refuse.
+    pub corrupt: f64,
+    /// How probable it is that a request arrives a second time, much later: from an earlier term, to a later life.
+    pub replay: f64,
+    /// How much later it arrives at most.
+    pub replay_max: Duration,
 }
 
 /// A simulated cluster. Nodes are named by their position in the list it was made from.
@@ -74,13 +84,14 @@ pub struct Cluster {
     faults: Faults,
     crashes: Chance,
     strays: Chance,
+    truncations: Chance,
+    corruptions: Chance,
+    replays: Chance,
     codec: Chance,
     lives: u64,
     steps: u64,
     /// What an adversary wants to know, if there is one.
     watch: Option<Watch>,
-    /// Names that mean nobody here.
-    stranger: (ClusterId, NodeId),
     spare: Output,
 }
 
@@ -143,11 +154,13 @@ impl Cluster {
             faults: Faults::default(),
             crashes: Chance::stream(seed, "crash in step"),
             strays: Chance::stream(seed, "strays"),
+            truncations: Chance::stream(seed, "truncations"),
+            corruptions: Chance::stream(seed, "corruptions"),
+            replays: Chance::stream(seed, "replays"),
             codec: Chance::stream(seed, "codec"),
             lives: 0,
             steps: 0,
             watch: None,
-            stranger: (ClusterId::new("elsewhere")?, NodeId::new("stranger")?),
             spare: Output::default(),
         })
     }
@@ -274,7 +287,7 @@ impl Cluster {
         let life = Life(self.lives);
         let host = &mut self.hosts[at];
         host.starts += 1;
-        let state = match host.disk.recover(host.config.timing.promise_max) {
+        let state = match host.disk.recover(&host.config) {
             Ok(state) => state,
             Err(text) => return self.checker.report(self.now, "D3", text),
         };
@@ -341,6 +354,12 @@ impl Cluster {
             let soon = self.now + Duration::from_millis(1);
             self.agenda.plan(soon, Happening::WriteEnds(at, process.life, write));
         }
+    }
+
+    /// Whether messages and connections pass between two machines, both ways.
+    #[must_use]
+    pub fn is_open(&self, a: usize, b: usize) -> bool {
+        self.network.passes(a, b) && self.network.passes(b, a)
     }
 
     /// Whether a write has failed under the process at `at`: it is of no use any more.
@@ -468,7 +487,7 @@ impl Cluster {
         let Some(ended) = self.hosts[at].disk.end(write) else { return };
         let input = match ended {
             Ok(()) => Input::Persisted(write),
-            Err(()) => Input::PersistFailed(write, "input/output error".to_owned()),
+            Err(error) => Input::PersistFailed(write, error.to_owned()),
         };
         self.hosts[at].failed |= ended.is_err();
         self.checker.wrote(self.now, at, &self.hosts[at].disk);
@@ -611,7 +630,7 @@ impl Cluster {
         if !host.user.may_start(local, term, led) || process.paused.is_some() {
             return;
         }
-        host.user.start(term, self.now, until);
+        let length = host.user.start(term, self.now, until);
         self.step(at, Input::WorkStarted);
         let host = &mut self.hosts[at];
         let Some(process) = host.process.as_ref().filter(|process| process.life == life) else { return };
@@ -620,12 +639,19 @@ impl Cluster {
             return;
         }
         self.agenda.plan(self.now, Happening::WorkWatched(at, life));
+        if let Some(length) = length {
+            self.agenda.plan(self.now + length, Happening::WorkEnds(at, life, term));
+        }
     }
 
+    /// Work that ends by itself, because it is done or has panicked, gives the office up.
     fn end_work(&mut self, at: usize, life: Life, term: crate::types::Term) {
         let host = &self.hosts[at];
-        if host.lives(life) && host.user.work.as_ref().is_some_and(|work| work.term == term) {
-            self.input(at, Input::WorkEnded);
+        let Some(work) = host.user.work.as_ref().filter(|work| host.lives(life) && work.term == term) else { return };
+        let resigns = !work.cancelled;
+        self.input(at, Input::WorkEnded);
+        if resigns && self.hosts[at].lives(life) {
+            self.input(at, Input::Resign);
         }
     }
 

@@ -95,7 +95,7 @@ fn a_hunt_tells_its_totals() {
 
 #[test]
 fn every_net_can_be_cast() {
-    for net in ["swarm", "promises", "disks"] {
+    for net in ["swarm", "promises", "disks", "volatile", "losses", "leases"] {
         assert_eq!(run(&["sim", "hunt", "--seeds", "5", "--net", net]).0, 0, "{net}");
     }
 }

@@ -108,6 +108,7 @@ impl Adversary {
         };
         let link = Link {
             cut: false,
+            stalled: false,
             delay: (high.mul_f64(chance.fraction()), high),
             loss: sometimes(&mut chance, 0.2, 0.2),
             duplicate: sometimes(&mut chance, 0.2, 0.3),
@@ -159,6 +160,7 @@ impl Adversary {
                 start: (!self.chance.happens(0.2)).then_some(when),
                 hesitation: (Duration::ZERO, promise.mul_f64([0.0, 0.3][self.chance.index(2)])),
                 linger: (linger / 2, linger),
+                length: None,
             };
             let trusts = self.trusts;
             self.cluster.config(at).trust_connection_refused = trusts;

@@ -17,15 +17,19 @@
 //! notation ([`crate::event::notation`]): [`Story::tell`] writes those lines, and whoever keeps them compares. The commands
 //! are in [`Story::parse`]. Every property that the simulator knows is checked after every step.
 
-mod command;
+pub(crate) mod command;
 mod diff;
 mod expect;
 mod parse;
+pub(crate) mod print;
+mod require;
+pub(crate) mod stage;
 mod teller;
 
 pub use self::parse::ParseError;
 
 use self::command::{Command, Setting};
+use super::Violation;
 
 /// How the lines of output begin.
 const OUTPUT: char = '|';
@@ -52,6 +56,15 @@ pub struct Told {
     pub text: String,
     /// Expectations that were not met, in order; a property that did not hold ends the story.
     pub failures: Vec<Failure>,
+}
+
+/// What a story came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The property that did not hold, if one did not.
+    pub violation: Option<Violation>,
+    /// A hash of everything that happened.
+    pub fingerprint: u64,
 }
 
 /// Something that a story expected, and that was not so.
@@ -92,6 +105,12 @@ impl Story {
     /// [`ParseError`]: where, what was expected and what was found there.
     pub fn parse(file: &str, text: &str) -> Result<Story, ParseError> {
         parse::story(file, text)
+    }
+
+    /// Runs it without telling it.
+    #[must_use]
+    pub fn run(&self) -> Outcome {
+        teller::run(self)
     }
 
     /// Runs it, from the beginning.

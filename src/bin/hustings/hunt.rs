@@ -6,6 +6,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use hustings::sim::adversary;
+use hustings::sim::shrink::shrink;
 use hustings::sim::swarm::{self, Bias, Report};
 use hustings::sim::{Detail, Violation, side_by_side};
 
@@ -50,16 +52,32 @@ enum Net {
     Promises,
     /// To crashes, and to slow, failing and lost disks.
     Disks,
+    /// To stores that forget at a restart.
+    Volatile,
+    /// To the loss of every tenth message and nothing else, for a long time.
+    Losses,
+    /// To chains that endanger leases: an adversary watches the cluster and strikes where a rule bites.
+    Leases,
 }
 
 impl Net {
+    /// What the swarm leans to; the adversary is another net.
+    fn bias(self) -> Option<Bias> {
+        match self {
+            Net::Swarm => Some(Bias::None),
+            Net::Promises => Some(Bias::Promises),
+            Net::Disks => Some(Bias::Disks),
+            Net::Volatile => Some(Bias::Volatile),
+            Net::Losses => Some(Bias::Losses),
+            Net::Leases => None,
+        }
+    }
+
     fn run(self, seed: u64, detail: Detail) -> Report {
-        let bias = match self {
-            Net::Swarm => Bias::None,
-            Net::Promises => Bias::Promises,
-            Net::Disks => Bias::Disks,
-        };
-        swarm::run(seed, bias, detail)
+        match self.bias() {
+            Some(bias) => swarm::run(seed, bias, detail),
+            None => adversary::run(seed, detail),
+        }
     }
 }
 
@@ -79,6 +97,9 @@ fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
 
 /// Stories are written for so many seeds at most, even of a hunt that keeps going.
 const STORIES_MAX: usize = 10;
+
+/// A failing seed is run so often at most, to make its story short.
+const SHRINKING_RUNS: usize = 2000;
 
 /// What a hunt has seen.
 #[derive(Debug, Default)]
@@ -129,6 +150,9 @@ impl Bag {
             self.settled.get(index.saturating_sub(1)).copied().unwrap_or_default()
         };
         let (p50, p99, max) = (at(0.5), at(0.99), at(1.0));
+        if self.settled.is_empty() {
+            return text;
+        }
         let _ = writeln!(
             text,
             "time from the freeze to an exclusive leader: p50 {p50:.2}, p99 {p99:.2}, max {max:.2} election timeouts"
@@ -209,8 +233,11 @@ fn hunt(
     });
 }
 
-/// What happened, as text that somebody can read, and run again.
+/// The shortest story that fails like the seed; if there is none, what happened.
 fn story_of(net: Net, seed: u64, violation: &Violation) -> String {
+    if let Some(shrunk) = net.bias().and_then(|bias| shrink(seed, bias, SHRINKING_RUNS)) {
+        return shrunk.story;
+    }
     let report = net.run(seed, Detail::All);
     let mut text = format!("# seed {seed}: {violation}\n");
     for line in report.log {

@@ -118,7 +118,7 @@ impl Elections {
             record.members.iter().filter(|m| m.voter && (m.node == *own || canvass.willing.contains(&m.node)));
         let (willing, needed) = (willing.count(), majority(record.voters()));
         hold!(
-            canvass.round == term && willing >= needed,
+            (canvass.round == term || needed == 1) && willing >= needed,
             "S10",
             "a candidate in {term} after {willing} of {needed} pre-votes for {}",
             canvass.round
