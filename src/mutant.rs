@@ -151,6 +151,31 @@ mutants! {
     ChangeBeforeExclusive,
     /// L5: what a member without a vote holds counts as held by a voter.
     NonVotersCounted,
+    /// Another protocol: whoever times out campaigns at once, without a pre-vote.
+    NoPreVote,
+    /// Another protocol: a leader without a quorum stays.
+    NoCheckQuorum,
+    /// Another protocol: a leader gives its vote to a candidate of a later term.
+    LeaderVotes,
+    /// Another protocol: a pre-candidate does not take over the record of a refuser.
+    NoAdoption,
+    /// Another protocol: a leader steps down and says nothing.
+    NoResignation,
+    /// Another protocol: no ranks, and whoever lost a campaign waits for a whole new election timeout.
+    NoSuccession,
+}
+
+#[cfg(hustings_mutants)]
+impl Mutant {
+    /// Not faults of this machine but the ways of other protocols: `benches/rivals` measures what they cost.
+    pub const PROTOCOLS: &[Mutant] = &[
+        Mutant::NoPreVote,
+        Mutant::NoCheckQuorum,
+        Mutant::LeaderVotes,
+        Mutant::NoAdoption,
+        Mutant::NoResignation,
+        Mutant::NoSuccession,
+    ];
 }
 
 #[cfg(hustings_mutants)]

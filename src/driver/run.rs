@@ -8,20 +8,20 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::calls::Calls;
-use super::command::{Command, NotLeading, Parcel, ProclaimFailure, TransferFailure, Waiter, tell};
+use super::command::{ChangeFailure, Command, NotLeading, Parcel, ProclaimFailure, TransferFailure, Waiter, tell};
 use super::group::Group;
 use super::office::LossCause;
 use super::timer::Timer;
 use super::writer::{Job, Writer};
 use super::{Doors, Handle, Setup, StartFailure};
 use crate::clock;
-use crate::event::{CallId, Event, Role};
+use crate::event::{CallId, Change, Event, Role};
 use crate::message::{Reply, ReplyBody, RequestBody};
 use crate::mutant::{self, Mutant};
 use crate::node::{Input, Node, Output};
 use crate::observer::{NoPropagator, Observer, Propagator};
 use crate::transport::{AnyTransport, Incoming};
-use crate::types::{GroupId, Time};
+use crate::types::{GroupId, NodeId, Time};
 
 /// How many messages are taken between two looks at the deadlines: a flood of messages cannot cost a leader its lease.
 const BURST_MAX: usize = 128;
@@ -110,6 +110,7 @@ impl Driver {
             view: published.view.subscribe(),
             events: published.events.downgrade(),
             proclaimed: published.proclaimed.subscribe(),
+            members: published.members.subscribe(),
             inbox: self.doors.inbox.clone(),
             ended: self.doors.ended.clone(),
             lag: self.doors.lag.clone(),
@@ -235,6 +236,7 @@ impl Driver {
         match parcel {
             Parcel::Input(at, input) => self.input(at, input),
             Parcel::Command(at, command) => self.command(at, command),
+            Parcel::Forget(node) => self.forget(&node),
         }
     }
 
@@ -302,6 +304,14 @@ impl Driver {
             group.publish(now, &out.events);
         }
         group.answer_waiters(&out.events);
+        for node in group.departed(&out.events) {
+            // Later, since what is on its way to it still needs the connection.
+            let (mail, patience) = (self.doors.mail.clone(), group.node.config().timing.election_timeout_max);
+            tokio::spawn(async move {
+                tokio::time::sleep(patience).await;
+                mail.send(Parcel::Forget(node));
+            });
+        }
         out.clear();
         if group.node.role() == Role::Stopped {
             self.retire(at);
@@ -373,6 +383,7 @@ impl Driver {
                     }
                 }
             }
+            Command::Change { change, node, address, reply } => self.change(at, change, node, address, reply),
             Command::Proclaim { value, reply } => match in_term(None) {
                 None => tell(reply, Err(ProclaimFailure::NotLeading)),
                 Some(office) => {
@@ -390,6 +401,39 @@ impl Driver {
                     self.end_work(at, term);
                 }
             }
+        }
+    }
+
+    fn change(
+        &mut self,
+        at: usize,
+        change: Change,
+        node: NodeId,
+        address: Option<String>,
+        reply: oneshot::Sender<Result<(), ChangeFailure>>,
+    ) {
+        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
+        if let Err(refused) = group.node.can_change(change, &node) {
+            return tell(reply, Err(ChangeFailure::Refused(refused)));
+        }
+        if let Some(Err(error)) = address.map(|address| self.transport.reach(&node, &address)) {
+            return tell(reply, Err(ChangeFailure::Address(error.to_string())));
+        }
+        group.wait(Waiter::Change { change, node: node.clone(), reply });
+        self.input(
+            at,
+            match change {
+                Change::Add => Input::AddMember(node),
+                Change::Remove => Input::RemoveMember(node),
+            },
+        );
+    }
+
+    fn forget(&self, node: &NodeId) {
+        let lists =
+            |group: &Group| group.node.hard_state().record.as_ref().is_none_or(|record| record.member(node).is_some());
+        if !self.groups.iter().flatten().any(lists) {
+            self.transport.forget(node);
         }
     }
 

@@ -143,7 +143,7 @@ impl Node {
             won_at: Time::ZERO,
             heard: Vec::new(),
         };
-        if by_transfer {
+        if by_transfer || mutant::on(Mutant::NoPreVote) {
             self.become_candidate(campaign);
         } else {
             self.become_pre_candidate(campaign);
@@ -291,6 +291,10 @@ impl Node {
     /// come; otherwise after U[0.2, 0.6] election timeouts. Never with a new election timeout: a refusal for a promise
     /// that has a moment left would cost a whole one.
     pub(super) fn retry_at(&mut self) -> Time {
+        if mutant::on(Mutant::NoSuccession) {
+            return self.now
+                + self.draw(self.config.timing.election_timeout_min, self.config.timing.election_timeout_max);
+        }
         let timeout = self.config.timing.election_timeout_min;
         let later = self.draw(timeout / 5, timeout * 3 / 5);
         self.free_at().unwrap_or(self.now + later)

@@ -90,7 +90,7 @@ impl Node {
     /// Two candidates that each reach a bare quorum have split it with the first refusal, and whoever else there is cannot
     /// be heard: to wait for them would cost an election timeout and more. Asking again costs nobody anything.
     fn plan_to_give_up(&mut self) {
-        let hopeless = self.is_hopeless();
+        let hopeless = self.is_hopeless() && !mutant::on(Mutant::NoSuccession);
         let timeout = self.config.timing.election_timeout_min;
         let Part::Candidate(candidate) = &self.part else { return };
         if hopeless && candidate.give_up_at == Time::NEVER {

@@ -90,6 +90,9 @@ const ROUNDS: usize = 16;
 impl Leader {
     /// Until when the leader refuses others and stays in office (E6, E7).
     pub(super) fn office_end(&self, now: Time) -> Time {
+        if mutant::on(Mutant::NoCheckQuorum) {
+            return Time::NEVER;
+        }
         let end = if self.lease.was_exclusive(now) { self.lease.end } else { self.lease.end.max(self.grace_until) };
         if mutant::on(Mutant::WindowedCheckQuorum) { self.window_after(end, self.ask) } else { end }
     }
@@ -277,7 +280,7 @@ impl Node {
             promise: leader.ask,
             record: if with_record { self.hard.record.clone() } else { None },
             committed: leader.committed,
-            rank: leader.rank_of(at, last, now),
+            rank: leader.rank_of(at, last, now).filter(|_| !mutant::on(Mutant::NoSuccession)),
             election: crate::types::TraceContext::NONE,
         };
         if !with_record {
@@ -524,7 +527,7 @@ impl Node {
         if leader.has_handed_over() {
             return Time::NEVER;
         }
-        let established_by = match leader.is_established() {
+        let established_by = match leader.is_established() || mutant::on(Mutant::NoCheckQuorum) {
             true => Time::NEVER,
             false => leader.elected_at + self.config.timing.election_timeout_min,
         };

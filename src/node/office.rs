@@ -213,7 +213,7 @@ impl Node {
     pub(super) fn tick_office(&mut self) {
         let timeout = self.config.timing.election_timeout_min;
         let Part::Leader(leader) = &self.part else { return };
-        if !leader.is_established() && self.now >= leader.elected_at + timeout {
+        if !leader.is_established() && self.now >= leader.elected_at + timeout && !mutant::on(Mutant::NoCheckQuorum) {
             return self.step_down(LeadershipEnd::NotEstablished);
         }
         if matches!(&leader.phase, Phase::Preparing { deadline, .. } if self.now >= *deadline) {
@@ -260,6 +260,9 @@ impl Node {
 
     /// Leaves only when the guard is revoked and its work has ended.
     fn send_resign(&mut self, term: Term) {
+        if mutant::on(Mutant::NoResignation) {
+            return;
+        }
         self.emit(EventKind::Resigned { resigned_term: term });
         for node in self.others() {
             self.send_announced(&node, term, RequestBody::Resign);

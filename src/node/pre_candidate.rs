@@ -68,7 +68,9 @@ impl Node {
             *answer = own;
         }
         let timeout = self.config.timing.election_timeout_min;
-        let patience = self.draw(timeout / 5, timeout * 3 / 5);
+        let shortest = if mutant::on(Mutant::NoSuccession) { timeout } else { timeout / 5 };
+        let longest = if mutant::on(Mutant::NoSuccession) { timeout * 2 } else { timeout * 3 / 5 };
+        let patience = self.draw(shortest, longest);
         self.enter(Stage::Asking, self.now + patience);
         let Part::PreCandidate(pre_candidate) = &mut self.part else { return };
         pre_candidate.ballot = ballot;
@@ -136,6 +138,7 @@ impl Node {
             return false;
         }
         if let ReplyBody::Vote { record: Some(record), .. } = &reply.body
+            && !mutant::on(Mutant::NoAdoption)
             && (Some(record.id) > self.hard.last() || mutant::on(Mutant::AdoptNotAhead))
         {
             self.end_round(false);

@@ -149,6 +149,8 @@ impl Node {
         if let Part::Leader(leader) = &self.part
             && !leader.has_handed_over()
             && *plea.candidate != self.holder()
+            && !mutant::on(Mutant::LeaderVotes)
+            && (leader.lease.end > self.now || !mutant::on(Mutant::NoCheckQuorum))
         {
             return Err((Reason::LeaderAlive, leader.office_end(self.now).since(self.now)));
         }

@@ -54,6 +54,9 @@ pub fn run_for_overlaps(seed: u64, detail: Detail) -> Report {
 /// How many reactions a run may have: one may bring about another, without end and in no time.
 const REACTIONS_MAX: u32 = 120;
 
+/// How many inputs a run may have, a hundred times what is usual: a machine that ticks in no time would never end.
+const STEPS_MAX: u64 = 60_000;
+
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// What happens later.
@@ -105,6 +108,7 @@ impl Adversary {
         };
         let link = Link {
             cut: false,
+            stalled: false,
             delay: (high.mul_f64(chance.fraction()), high),
             loss: sometimes(&mut chance, 0.2, 0.2),
             duplicate: sometimes(&mut chance, 0.2, 0.3),
@@ -156,6 +160,7 @@ impl Adversary {
                 start: (!self.chance.happens(0.2)).then_some(when),
                 hesitation: (Duration::ZERO, promise.mul_f64([0.0, 0.3][self.chance.index(2)])),
                 linger: (linger / 2, linger),
+                length: None,
             };
             let trusts = self.trusts;
             self.cluster.config(at).trust_connection_refused = trusts;
@@ -175,14 +180,19 @@ impl Adversary {
         // Most seeds begin with a cluster that stands: a first start needs every member at once.
         if self.chance.happens(0.9) {
             let limit = self.promise * 8;
-            self.cluster.run_until(limit, |cluster| (0..cluster.len()).any(|at| cluster.is_exclusive(at)));
+            let stands = |cluster: &Cluster| (0..cluster.len()).any(|at| cluster.is_exclusive(at));
+            self.cluster.run_until(limit, |cluster| stands(cluster) || cluster.steps() >= STEPS_MAX);
         }
         let length = self.promise * (6 + u32::try_from(self.chance.below(14)).unwrap_or(0));
         let end = self.cluster.now() + length;
         self.plan_deed(self.cluster.now(), Deed::Whim);
         while self.cluster.violation().is_none() && self.cluster.now() < end {
             let due = self.plans.peek().map_or(end, |Reverse((at, _))| *at).min(end);
-            self.cluster.run_to(due);
+            self.cluster.run_to(due, STEPS_MAX);
+            if self.cluster.steps() >= STEPS_MAX {
+                let now = self.cluster.now();
+                return self.cluster.checker().judge(now, Err(("V10", format!("takes {STEPS_MAX} inputs"))));
+            }
             self.hear();
             if self.cluster.now() >= due {
                 self.do_what_is_due();

@@ -14,7 +14,8 @@ pub fn side_by_side<T: Send>(
 ) {
     let (next, stopped) = (AtomicU64::new(numbers.start), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        let (sender, receiver) = mpsc::channel();
+        // Bounded, so that little runs on beyond a no.
+        let (sender, receiver) = mpsc::sync_channel(1);
         for _ in 0..jobs.max(1) {
             let (sender, next, stopped, end) = (sender.clone(), &next, &stopped, numbers.end);
             scope.spawn(move || {

@@ -24,6 +24,8 @@ pub struct Manners {
     pub hesitation: (Duration, Duration),
     /// How long work goes on after its guard was revoked; the end of the lease ends it in any case.
     pub linger: (Duration, Duration),
+    /// How long work takes that is done, or panics, by itself; `None` works until its guard is revoked.
+    pub length: Option<(Duration, Duration)>,
 }
 
 impl Manners {
@@ -31,14 +33,14 @@ impl Manners {
     #[must_use]
     pub fn idle() -> Manners {
         let none = (Duration::ZERO, Duration::ZERO);
-        Manners { start: None, hesitation: none, linger: none }
+        Manners { start: None, hesitation: none, linger: none, length: None }
     }
 
     /// A user that works whenever it is alone, and goes on for `linger` when it must stop.
     #[must_use]
     pub fn eager(linger: Duration) -> Manners {
         let none = (Duration::ZERO, Duration::ZERO);
-        Manners { start: Some(StartWhen::Exclusive), hesitation: none, linger: (linger, linger) }
+        Manners { start: Some(StartWhen::Exclusive), hesitation: none, linger: (linger, linger), length: None }
     }
 }
 
@@ -129,9 +131,10 @@ impl User {
         term == planned && permitted && self.work.is_none()
     }
 
-    /// The node has taken note of the start.
-    pub(crate) fn start(&mut self, term: Term, began: Time, until: Time) {
+    /// The node has taken note of the start. Returns after how long the work ends by itself, if it does.
+    pub(crate) fn start(&mut self, term: Term, began: Time, until: Time) -> Option<Duration> {
         let exclusive = self.manners.start == Some(StartWhen::Exclusive);
         self.work = Some(Work { term, exclusive, began, until, cancelled: false });
+        self.manners.length.map(|length| self.chance.between(length))
     }
 }

@@ -69,12 +69,12 @@ fn listen(interrupted: Arc<AtomicBool>) {
     let _ = std::thread::Builder::new().name("ctrl-c".to_owned()).spawn(wait);
 }
 
-/// A number with its thousands apart: `12 345`.
+/// A number with its thousands apart: `12,345`.
 pub(super) fn number(value: u64) -> String {
     let digits = value.to_string();
     let mut shown = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             shown.push(',');
         }
         shown.push(digit);

@@ -195,6 +195,8 @@ impl Claims {
             process.node.term() == term && process.node.lease().is_some_and(|lease| !lease.revoked)
         });
         hold!(!guarded, "E4", "{name} releases {term} by {}, and its guard says yes", request.body.kind());
+        let shown = self.claims[at].iter().any(|claim| !claim.work && claim.term == term);
+        hold!(!shown, "E5", "{name} releases {term} by {} before its guard is revoked", request.body.kind());
         Ok(())
     }
 }

@@ -69,13 +69,15 @@ impl Elections {
         if let Input::Reply(reply) = step.input {
             self.count(step, reply);
         }
+        // Whoever votes alone begins a round and wins it in one step.
+        self.note_rounds(step);
         if step.entered(Role::Candidate) {
             self.entered_candidacy(step)?;
         }
         if step.entered(Role::Leader) {
             self.entered_office(step, disk, debts)?;
         }
-        self.note_rounds(step);
+        self.note_requests(step);
         Ok(())
     }
 
@@ -116,7 +118,7 @@ impl Elections {
             record.members.iter().filter(|m| m.voter && (m.node == *own || canvass.willing.contains(&m.node)));
         let (willing, needed) = (willing.count(), majority(record.voters()));
         hold!(
-            canvass.round == term && willing >= needed,
+            (canvass.round == term || needed == 1) && willing >= needed,
             "S10",
             "a candidate in {term} after {willing} of {needed} pre-votes for {}",
             canvass.round
@@ -171,6 +173,9 @@ impl Elections {
                 canvass.willing.clear();
             }
         }
+    }
+
+    fn note_requests(&mut self, step: &Step<'_>) {
         for request in &step.out.requests {
             let canvass = &mut self.canvasses[step.host];
             match request.body {

@@ -163,7 +163,9 @@ impl Survey {
 }
 
 impl Spread {
-    fn of(mut times: Vec<f64>) -> Spread {
+    /// Of these times, in any order.
+    #[must_use]
+    pub fn of(mut times: Vec<f64>) -> Spread {
         times.sort_unstable_by(f64::total_cmp);
         let at = |share: f64| {
             let index = (times.len() as f64 * share).ceil() as usize;

@@ -24,19 +24,17 @@ pub use allocations::{ALLOCATION_MAX, guarded};
 pub struct Target {
     /// Its name, and that of the directory of its seeds.
     pub name: &'static str,
-    /// The longest input that is worth trying, in bytes.
-    pub len_max: usize,
     check: fn(&[u8]),
 }
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
-    Target { name: "wire_decode", len_max: 1024, check: wire_decode::check },
-    Target { name: "decode_then_step", len_max: 384, check: decode_then_step::check },
-    Target { name: "slot_recovery", len_max: 512, check: slot_recovery::check },
-    Target { name: "journal_reader", len_max: 1536, check: journal_reader::check },
-    Target { name: "story_parser", len_max: 768, check: story_parser::check },
-    Target { name: "configuration", len_max: 256, check: configuration::check },
+    Target { name: "wire_decode", check: wire_decode::check },
+    Target { name: "decode_then_step", check: decode_then_step::check },
+    Target { name: "slot_recovery", check: slot_recovery::check },
+    Target { name: "journal_reader", check: journal_reader::check },
+    Target { name: "story_parser", check: story_parser::check },
+    Target { name: "configuration", check: configuration::check },
 ];
 
 /// The target of that name.

@@ -244,14 +244,15 @@ fn configurations() -> Vec<Vec<u8>> {
 /// Three members, founded, past the quarantine, elected: then one act after another.
 fn lives() -> Vec<Vec<u8>> {
     let elected = [2, 2, 4 | 8 | 16];
-    let lives: [&[u8]; 7] = [
+    let lives: [&[u8]; 8] = [
         &[],
         &[37, 1, 33, 37, 0, 18, 15],
         &[34, 1, 1, 18, 18],
         &[35, 7, 7, 7, 7, 18],
         &[24, 1, 15, 19, 19],
         &[23, 15],
-        &[39, 225, 18, 18],
+        &[41, 225, 18, 18],
+        &[39, 3, 18, 18, 18, 40, 1, 18, 18],
     ];
     let mut seeds: Vec<Vec<u8>> = lives.iter().map(|acts| [&elected[..], acts].concat()).collect();
     seeds.extend([

@@ -71,6 +71,16 @@ impl<'a> Words<'a> {
         self.words.get(self.at).is_some_and(|next| next.text == word && !next.quoted)
     }
 
+    /// Whether the next word begins like this.
+    pub(super) fn next_begins(&self, text: &str) -> bool {
+        self.words.get(self.at).is_some_and(|next| next.text.starts_with(text) && !next.quoted)
+    }
+
+    /// Whether the next word contains this.
+    pub(super) fn next_contains(&self, text: &str) -> bool {
+        self.words.get(self.at).is_some_and(|next| next.text.contains(text) && !next.quoted)
+    }
+
     /// Reads the next word if it is this one.
     pub(super) fn take(&mut self, word: &str) -> bool {
         let taken = self.is(word);
@@ -128,8 +138,7 @@ impl<'a> Words<'a> {
     pub(super) fn ppm(&mut self) -> Parsed<i32> {
         const EXPECTED: &str = "a clock rate such as 9000ppm or -9000ppm";
         let word = self.word(EXPECTED)?;
-        let number = word.strip_suffix("ppm").and_then(|number| number.parse().ok());
-        number.filter(|number: &i32| number.abs() < 500_000).ok_or_else(|| self.unread(EXPECTED))
+        ppm(word).ok_or_else(|| self.unread(EXPECTED))
     }
 
     /// # Errors
@@ -157,6 +166,12 @@ impl<'a> Words<'a> {
         let (file, line) = (self.file.to_owned(), self.line);
         ParseError { file, line, column, expected: expected.to_owned(), found: found.to_owned() }
     }
+}
+
+/// A rate: parts per million, less than a half.
+pub(super) fn ppm(text: &str) -> Option<i32> {
+    let number = text.strip_suffix("ppm").and_then(|number| number.parse().ok());
+    number.filter(|number: &i32| number.abs() < 500_000)
 }
 
 /// A number with a unit. At most a year, so that sums of virtual time stay far from their end.

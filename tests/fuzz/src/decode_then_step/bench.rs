@@ -103,7 +103,7 @@ impl Bench {
 
     // tidy: a table, one arm for each act
     pub(super) fn act(&mut self, bytes: &mut Cursor<'_>) {
-        match bytes.byte() % 40 {
+        match bytes.byte() % 42 {
             0..=7 => self.ask(bytes),
             8..=14 => {
                 let reply = Scribe { node: &self.node, bytes }.reply(&self.asked);
@@ -142,6 +142,8 @@ impl Bench {
             }
             37 => self.step(if bytes.flag() { Input::WorkStarted } else { Input::WorkEnded }),
             38 => self.step(Input::Heartbeat),
+            39 => self.step(Input::AddMember(name(bytes.below(6)))),
+            40 => self.step(Input::RemoveMember(name(bytes.below(6)))),
             _ if bytes.byte() > 224 => self.step(Input::Shutdown),
             _ => {
                 let paused = bytes.duration();
