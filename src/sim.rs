@@ -76,7 +76,7 @@ use self::disk::Disk;
 use self::host::{Host, Life, Paused, Process};
 use self::log::Log;
 use self::network::Network;
-use self::user::{User, Wish};
+use self::user::User;
 
 /// What may go wrong inside a step or on the way, apart from links and disks.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -622,117 +622,5 @@ impl Cluster {
             process.tick = tick;
             self.agenda.plan(tick, Happening::Tick(at, process.life));
         }
-    }
-}
-
-// ---- users ----
-impl Cluster {
-    /// Publishes what the node may claim, to its user and to the checker.
-    fn show_guard(&mut self, at: usize) {
-        let host = &mut self.hosts[at];
-        let Some(process) = &host.process else { return };
-        let local = host.clock.read(self.now);
-        let led = process.node.lease().map(|lease| (process.node.term(), lease));
-        let life = process.life;
-        match host.user.look(local, led) {
-            Some(Wish::Start(term, when)) => {
-                let when = host.clock.when(when).max(self.now);
-                self.agenda.plan(when, Happening::WorkStarts(at, life, term));
-            }
-            Some(Wish::End(when)) => {
-                let term = host.user.work.as_ref().map(|work| work.term).unwrap_or_default();
-                let when = host.clock.when(when).max(self.now);
-                self.agenda.plan(when, Happening::WorkEnds(at, life, term));
-            }
-            None => {}
-        }
-        self.checker.claims(self.now, at, &self.hosts[at]);
-    }
-
-    fn start_work(&mut self, at: usize, life: Life, term: crate::types::Term) {
-        let host = &mut self.hosts[at];
-        let local = host.clock.read(self.now);
-        let Some(process) = host.process.as_ref().filter(|process| process.life == life) else { return };
-        let led = process.node.lease().map(|lease| (process.node.term(), lease));
-        let until = process.node.lease().map(|lease| lease.end).unwrap_or_default();
-        if !host.user.may_start(local, term, led) || process.paused.is_some() {
-            return;
-        }
-        let length = host.user.start(term, self.now, until);
-        self.step(at, Input::WorkStarted);
-        let host = &mut self.hosts[at];
-        let Some(process) = host.process.as_ref().filter(|process| process.life == life) else { return };
-        if process.node.working() != Some(term) {
-            host.user.work = None;
-            return;
-        }
-        self.agenda.plan(self.now, Happening::WorkWatched(at, life));
-        if let Some(length) = length {
-            self.agenda.plan(self.now + length, Happening::WorkEnds(at, life, term));
-        }
-    }
-
-    /// Work that ends by itself, because it is done or has panicked, gives the office up.
-    fn end_work(&mut self, at: usize, life: Life, term: crate::types::Term) {
-        let host = &self.hosts[at];
-        let Some(work) = host.user.work.as_ref().filter(|work| host.lives(life) && work.term == term) else { return };
-        let resigns = !work.cancelled;
-        self.input(at, Input::WorkEnded);
-        if resigns && self.hosts[at].lives(life) {
-            self.input(at, Input::Resign);
-        }
-    }
-
-    /// The user's future is dropped at the end of the lease, whatever it does.
-    fn watch_work(&mut self, at: usize, life: Life) {
-        let host = &self.hosts[at];
-        let local = host.local(self.now);
-        let Some(work) = host.user.work.as_ref().filter(|_| host.lives(life)) else { return };
-        if work.until <= local {
-            self.input(at, Input::WorkEnded);
-        } else {
-            self.agenda.plan(host.clock.when(work.until), Happening::WorkWatched(at, life));
-        }
-    }
-}
-
-// ---- for an adversary ----
-impl Cluster {
-    /// From now on it is noted what an adversary waits for.
-    pub(crate) fn watch(&mut self) {
-        self.watch = Some(Watch::default());
-    }
-
-    /// Lets virtual time pass to `end`, or until there is something to react to, or until so many steps were taken. Stops
-    /// early at a violation.
-    pub(crate) fn run_to(&mut self, end: Time, steps: u64) {
-        let seen = |cluster: &Cluster| cluster.watch.as_ref().is_some_and(|watch| !watch.is_empty());
-        if seen(self) {
-            return;
-        }
-        self.run_while(end, |cluster| !seen(cluster) && cluster.steps < steps);
-        if self.checker.violation().is_none() && !seen(self) && self.steps < steps {
-            self.pass_to(end);
-        }
-    }
-
-    /// Gives what was noted in exchange for an empty list.
-    pub(crate) fn seen(&mut self, empty: &mut Vec<adversary::News>) {
-        if let Some(watch) = &mut self.watch {
-            watch.swap(empty);
-        }
-    }
-
-    /// When the work that relies on being alone ends at the latest, in true time; it may have ended.
-    pub(crate) fn works_until(&self, at: usize) -> Time {
-        let host = &self.hosts[at];
-        let work = host.user.work.as_ref().filter(|work| work.exclusive);
-        work.map(|work| host.clock.when(work.until)).unwrap_or_default()
-    }
-
-    /// Whether the node at `at` leads, and is not alone before something that is owed has passed.
-    pub(crate) fn must_wait(&self, at: usize) -> bool {
-        let local = self.hosts[at].local(self.now);
-        self.node(at).and_then(Node::lease).is_some_and(|lease| lease.barrier > local)
     }
 }
