@@ -23,7 +23,7 @@
 //! - Identity: machines of another cluster, with other times, or simply not members, that want to join; members that are
 //!   added, removed and come back; other protocol versions for a while; absurd terms and strangers.
 //! - Users: orders of every kind at any time, work that lingers, that ends or panics at once, that never notices.
-//! - [`swarm::Bias::Volatile`]: stores that forget. What rests on a kept vote or record (S1, S2, S4, L1 to L3, L5, A1, D2, E1) is
+//! - [`swarm::Bias::Volatile`]: stores that forget. What rests on a kept vote or record (S1, S2, S4, L1 to L3, L5, A1, D2, E1, F1) is
 //!   not promised there, and not checked; everything else is.
 //!
 //! Chaos ends, and what must come right follows, at the limits of the properties: a frozen graph with a quorum-connected node
@@ -57,6 +57,7 @@ pub mod story;
 pub mod swarm;
 mod user;
 mod wiring;
+mod work;
 
 pub use self::check::Violation;
 pub use self::disk::DiskManners;
@@ -76,7 +77,7 @@ use self::disk::Disk;
 use self::host::{Host, Life, Paused, Process};
 use self::log::Log;
 use self::network::Network;
-use self::user::{User, Wish};
+use self::user::User;
 
 /// What may go wrong inside a step or on the way, apart from links and disks.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -327,7 +328,8 @@ impl Cluster {
         host.user.forget();
         host.process = Some(Process::new(life, node));
         self.log.note(self.now, &host.name, "starts");
-        self.checker.started(self.now, at, local, &state);
+        let least = host.config.timing.promise_max;
+        self.checker.started(self.now, at, local, &state, least);
         self.carry_out(at, out);
         for to in (0..self.hosts.len()).filter(|to| *to != at) {
             *self.network.connected(at, to) = false;
@@ -621,77 +623,6 @@ impl Cluster {
         if tick != process.tick {
             process.tick = tick;
             self.agenda.plan(tick, Happening::Tick(at, process.life));
-        }
-    }
-}
-
-// ---- users ----
-impl Cluster {
-    /// Publishes what the node may claim, to its user and to the checker.
-    fn show_guard(&mut self, at: usize) {
-        let host = &mut self.hosts[at];
-        let Some(process) = &host.process else { return };
-        let local = host.clock.read(self.now);
-        let led = process.node.lease().map(|lease| (process.node.term(), lease));
-        let life = process.life;
-        match host.user.look(local, led) {
-            Some(Wish::Start(term, when)) => {
-                let when = host.clock.when(when).max(self.now);
-                self.agenda.plan(when, Happening::WorkStarts(at, life, term));
-            }
-            Some(Wish::End(when)) => {
-                let term = host.user.work.as_ref().map(|work| work.term).unwrap_or_default();
-                let when = host.clock.when(when).max(self.now);
-                self.agenda.plan(when, Happening::WorkEnds(at, life, term));
-            }
-            None => {}
-        }
-        self.checker.claims(self.now, at, &self.hosts[at]);
-    }
-
-    fn start_work(&mut self, at: usize, life: Life, term: crate::types::Term) {
-        let host = &mut self.hosts[at];
-        let local = host.clock.read(self.now);
-        let Some(process) = host.process.as_ref().filter(|process| process.life == life) else { return };
-        let led = process.node.lease().map(|lease| (process.node.term(), lease));
-        let until = process.node.lease().map(|lease| lease.end).unwrap_or_default();
-        if !host.user.may_start(local, term, led) || process.paused.is_some() {
-            return;
-        }
-        let length = host.user.start(term, self.now, until);
-        self.step(at, Input::WorkStarted);
-        let host = &mut self.hosts[at];
-        let Some(process) = host.process.as_ref().filter(|process| process.life == life) else { return };
-        if process.node.working() != Some(term) {
-            host.user.work = None;
-            return;
-        }
-        self.agenda.plan(self.now, Happening::WorkWatched(at, life));
-        if let Some(length) = length {
-            self.agenda.plan(self.now + length, Happening::WorkEnds(at, life, term));
-        }
-    }
-
-    /// Work that ends by itself, because it is done or has panicked, gives the office up.
-    fn end_work(&mut self, at: usize, life: Life, term: crate::types::Term) {
-        let host = &self.hosts[at];
-        let Some(work) = host.user.work.as_ref().filter(|work| host.lives(life) && work.term == term) else { return };
-        let resigns = !work.cancelled;
-        self.input(at, Input::WorkEnded);
-        if resigns && self.hosts[at].lives(life) {
-            self.input(at, Input::Resign);
-        }
-    }
-
-    /// The user's future is dropped at the end of the lease, whatever it does.
-    fn watch_work(&mut self, at: usize, life: Life) {
-        let host = &self.hosts[at];
-        let local = host.local(self.now);
-        let Some(work) = host.user.work.as_ref().filter(|_| host.lives(life)) else { return };
-        if work.until <= local {
-            self.input(at, Input::WorkEnded);
-        } else {
-            self.agenda.plan(host.clock.when(work.until), Happening::WorkWatched(at, life));
         }
     }
 }
