@@ -80,9 +80,9 @@ seeds! {
     a_repeated_vote_answered_from_memory: RepeatedVoteFromMemory, Disks, 50, ["S3"];
     a_record_acked_from_memory: RecordAckedFromMemory, Disks, 50, ["S3", "L5"];
     an_incarnation_that_is_not_durable: IncarnationNotDurable, Disks, 100, ["D1"];
-    a_failed_write_forgotten: FailedWriteForgotten, Disks, 100, ["E8", "S3"];
-    a_failed_write_tried_again: FailedWriteRetried, Disks, 100, ["E8", "S3"];
-    a_second_slot_that_is_never_a_copy: SecondSlotNotCopied, None, 200, ["D3"];
+    a_failed_write_forgotten: FailedWriteForgotten, Disks, 100, ["E8", "S3", "L5", "V9"];
+    a_failed_write_tried_again: FailedWriteRetried, Disks, 100, ["E8", "S3", "V9"];
+    a_second_slot_that_is_never_a_copy: SecondSlotNotCopied, None, 200, ["D3", "D2"];
     // Naming
     an_amnesiac_that_votes: AmnesiacVotes, Disks, 50, ["D2", "V1"];
     an_amnesiac_that_promises: AmnesiacPromises, Disks, 50, ["D2"];
