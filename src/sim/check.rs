@@ -138,7 +138,7 @@ impl Checker {
             elections: Elections::new(members.len()),
             records: Records::default(),
             debts: members.iter().map(|_| Debts::new(timing.clone())).collect(),
-            claims: Claims::new(members.clone(), timing.clone()),
+            claims: Claims::new(members.clone(), timing),
             lives: Lives::new(members.len()),
             members,
             overlaps_only: false,

@@ -140,8 +140,7 @@ impl Stage {
             let own = self.cluster.name(at);
             record.is_some_and(|record| votes(record, own)) && held.is_some_and(|record| votes(record, own))
         };
-        let knows =
-            |at: usize| self.cluster.node(at).is_some_and(|n| n.leader() == Some(&name) && n.term() == term);
+        let knows = |at: usize| self.cluster.node(at).is_some_and(|n| n.leader() == Some(&name) && n.term() == term);
         let hears = |at: usize| self.cluster.node(at).and_then(Node::hearsay).is_some_and(|of| of.leader == name);
         let nodes = 0..self.cluster.len();
         let told = |at: &usize| nodes.clone().any(|other| knows(other) && self.cluster.is_open(*at, other));
