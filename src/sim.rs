@@ -23,7 +23,7 @@
 //! - Identity: machines of another cluster, with other times, or simply not members, that want to join; members that are
 //!   added, removed and come back; other protocol versions for a while; absurd terms and strangers.
 //! - Users: orders of every kind at any time, work that lingers, that ends or panics at once, that never notices.
-//! - [`swarm::Bias::Volatile`]: stores that forget. What rests on a kept vote or record (S1, S2, S4, L1 to L3, L5, A1, D2, E1) is
+//! - [`swarm::Bias::Volatile`]: stores that forget. What rests on a kept vote or record (S1, S2, S4, L1 to L3, L5, A1, D2, E1, F1) is
 //!   not promised there, and not checked; everything else is.
 //!
 //! Chaos ends, and what must come right follows, at the limits of the properties: a frozen graph with a quorum-connected node
@@ -57,6 +57,7 @@ pub mod story;
 pub mod swarm;
 mod user;
 mod wiring;
+mod work;
 
 pub use self::check::Violation;
 pub use self::disk::DiskManners;
@@ -327,7 +328,8 @@ impl Cluster {
         host.user.forget();
         host.process = Some(Process::new(life, node));
         self.log.note(self.now, &host.name, "starts");
-        self.checker.started(self.now, at, local, &state);
+        let least = host.config.timing.promise_max;
+        self.checker.started(self.now, at, local, &state, least);
         self.carry_out(at, out);
         for to in (0..self.hosts.len()).filter(|to| *to != at) {
             *self.network.connected(at, to) = false;
