@@ -2,7 +2,35 @@
 //!
 //! The same seed gives the same run, to the last event ([`Cluster::fingerprint`]). After every step the whole history is
 //! held against the properties ([`check`]); the first one that does not hold stops the run ([`Cluster::violation`]).
-//! [`swarm`] draws faults for a seed, [`story`] runs a script.
+//! [`swarm`] draws faults for a seed, [`story`] runs a script, and [`shrink`] makes a story of a failing seed,
+//! as short as it can.
+//!
+//! # What is hunted
+//!
+//! Each seed of [`swarm`] draws its own mix, most of it absent, each fault from a stream of its own:
+//! - Network: loss, duplicates, reordering, hold-ups of up to three election timeouts, requests that arrive once more up to
+//!   ten timeouts later (in a later term, at a later life), replies that reach the next life, frames cut short or with bits
+//!   turned round, one-way cuts, any graph, isolation, flapping, links that stall while their connection stands, resets,
+//!   refusals of a firewall. A frame that was harmed and can still be read is lost instead: checksums of the links keep it
+//!   away, and believing it would mean believing a member that lies.
+//! - Processes: death at any moment, between a write and what should leave after it too; return at once or late; standing
+//!   still for up to ten timeouts, with all timers and messages in a burst. A machine that is suspended is the same: the
+//!   clock goes on. Two processes on one disk are kept apart by its lock; two copies of a disk, and an old image, are not
+//!   promised to be safe (D4) and not part of any mix.
+//! - Disks: slow for up to ten timeouts, failing with the old state, the new one or some of its bytes, full, torn at any
+//!   byte, rotten in one slot, lost altogether; never more lost at once than the others can name again (D2, D4).
+//! - Clocks: rates up to the bound and changes of rate, other readings after a reboot. Forward jumps are pauses.
+//! - Identity: machines of another cluster, with other times, or simply not members, that want to join; members that are
+//!   added, removed and come back; other protocol versions for a while; absurd terms and strangers.
+//! - Users: orders of every kind at any time, work that lingers, that ends or panics at once, that never notices.
+//! - [`swarm::Bias::Volatile`]: stores that forget. What rests on a kept vote or record (S1, S2, S4, L1 to L3, L5, A1, D2, E1) is
+//!   not promised there, and not checked; everything else is.
+//!
+//! Chaos ends, and what must come right follows, at the limits of the properties: a frozen graph with a quorum-connected node
+//! (V1: failure at ten timeouts; V2, V6), darkness (V4, V5, V10), healing (V11: failure at three; V8, D2, V6), and a quiet time in
+//! which restarts, returns, lost disks, old messages and strangers move nobody (V3), transfers end within one timeout (V7), a
+//! full disk ends an office (V9), and no lease lapses for up to a hundred timeouts (V8). What was measured is in
+//! [`Figures`]. V12 has a bias of its own, [`swarm::Bias::Losses`].
 
 use std::time::Duration;
 
@@ -48,7 +76,7 @@ use self::disk::Disk;
 use self::host::{Host, Life, Paused, Process};
 use self::log::Log;
 use self::network::Network;
-use self::user::{User, Wish};
+use self::user::User;
 
 /// What may go wrong inside a step or on the way, apart from links and disks.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -594,117 +622,5 @@ impl Cluster {
             process.tick = tick;
             self.agenda.plan(tick, Happening::Tick(at, process.life));
         }
-    }
-}
-
-// ---- users ----
-impl Cluster {
-    /// Publishes what the node may claim, to its user and to the checker.
-    fn show_guard(&mut self, at: usize) {
-        let host = &mut self.hosts[at];
-        let Some(process) = &host.process else { return };
-        let local = host.clock.read(self.now);
-        let led = process.node.lease().map(|lease| (process.node.term(), lease));
-        let life = process.life;
-        match host.user.look(local, led) {
-            Some(Wish::Start(term, when)) => {
-                let when = host.clock.when(when).max(self.now);
-                self.agenda.plan(when, Happening::WorkStarts(at, life, term));
-            }
-            Some(Wish::End(when)) => {
-                let term = host.user.work.as_ref().map(|work| work.term).unwrap_or_default();
-                let when = host.clock.when(when).max(self.now);
-                self.agenda.plan(when, Happening::WorkEnds(at, life, term));
-            }
-            None => {}
-        }
-        self.checker.claims(self.now, at, &self.hosts[at]);
-    }
-
-    fn start_work(&mut self, at: usize, life: Life, term: crate::types::Term) {
-        let host = &mut self.hosts[at];
-        let local = host.clock.read(self.now);
-        let Some(process) = host.process.as_ref().filter(|process| process.life == life) else { return };
-        let led = process.node.lease().map(|lease| (process.node.term(), lease));
-        let until = process.node.lease().map(|lease| lease.end).unwrap_or_default();
-        if !host.user.may_start(local, term, led) || process.paused.is_some() {
-            return;
-        }
-        let length = host.user.start(term, self.now, until);
-        self.step(at, Input::WorkStarted);
-        let host = &mut self.hosts[at];
-        let Some(process) = host.process.as_ref().filter(|process| process.life == life) else { return };
-        if process.node.working() != Some(term) {
-            host.user.work = None;
-            return;
-        }
-        self.agenda.plan(self.now, Happening::WorkWatched(at, life));
-        if let Some(length) = length {
-            self.agenda.plan(self.now + length, Happening::WorkEnds(at, life, term));
-        }
-    }
-
-    /// Work that ends by itself, because it is done or has panicked, gives the office up.
-    fn end_work(&mut self, at: usize, life: Life, term: crate::types::Term) {
-        let host = &self.hosts[at];
-        let Some(work) = host.user.work.as_ref().filter(|work| host.lives(life) && work.term == term) else { return };
-        let resigns = !work.cancelled;
-        self.input(at, Input::WorkEnded);
-        if resigns && self.hosts[at].lives(life) {
-            self.input(at, Input::Resign);
-        }
-    }
-
-    /// The user's future is dropped at the end of the lease, whatever it does.
-    fn watch_work(&mut self, at: usize, life: Life) {
-        let host = &self.hosts[at];
-        let local = host.local(self.now);
-        let Some(work) = host.user.work.as_ref().filter(|_| host.lives(life)) else { return };
-        if work.until <= local {
-            self.input(at, Input::WorkEnded);
-        } else {
-            self.agenda.plan(host.clock.when(work.until), Happening::WorkWatched(at, life));
-        }
-    }
-}
-
-// ---- for an adversary ----
-impl Cluster {
-    /// From now on it is noted what an adversary waits for.
-    pub(crate) fn watch(&mut self) {
-        self.watch = Some(Watch::default());
-    }
-
-    /// Lets virtual time pass to `end`, or until there is something to react to, or until so many steps were taken. Stops
-    /// early at a violation.
-    pub(crate) fn run_to(&mut self, end: Time, steps: u64) {
-        let seen = |cluster: &Cluster| cluster.watch.as_ref().is_some_and(|watch| !watch.is_empty());
-        if seen(self) {
-            return;
-        }
-        self.run_while(end, |cluster| !seen(cluster) && cluster.steps < steps);
-        if self.checker.violation().is_none() && !seen(self) && self.steps < steps {
-            self.pass_to(end);
-        }
-    }
-
-    /// Gives what was noted in exchange for an empty list.
-    pub(crate) fn seen(&mut self, empty: &mut Vec<adversary::News>) {
-        if let Some(watch) = &mut self.watch {
-            watch.swap(empty);
-        }
-    }
-
-    /// When the work that relies on being alone ends at the latest, in true time; it may have ended.
-    pub(crate) fn works_until(&self, at: usize) -> Time {
-        let host = &self.hosts[at];
-        let work = host.user.work.as_ref().filter(|work| work.exclusive);
-        work.map(|work| host.clock.when(work.until)).unwrap_or_default()
-    }
-
-    /// Whether the node at `at` leads, and is not alone before something that is owed has passed.
-    pub(crate) fn must_wait(&self, at: usize) -> bool {
-        let local = self.hosts[at].local(self.now);
-        self.node(at).and_then(Node::lease).is_some_and(|lease| lease.barrier > local)
     }
 }

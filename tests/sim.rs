@@ -1,5 +1,6 @@
 //! Thousands of seeds of the simulator. A failing seed prints how to replay it.
 
+use std::path::Path;
 use std::time::Instant;
 
 use hustings::sim::Detail;
@@ -62,6 +63,28 @@ fn a_seed_is_a_run() {
     );
 }
 
+/// Byte for byte: these seeds give these runs, on every machine. When the machine's behaviour changes on purpose,
+/// `HUSTINGS_REWRITE=1 cargo test --test sim pinned` writes what they give now.
+#[test]
+fn pinned_seeds_replay_to_the_last_event() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sim/pinned.txt");
+    let mut now = String::from("# bias seed steps hash; HUSTINGS_REWRITE=1 cargo test --test sim pinned\n");
+    for bias in Bias::ALL {
+        for seed in 0..8 {
+            let report = swarm::run(seed, bias, Detail::Hash);
+            now += &format!("{} {seed} {} {:016x}\n", bias.code(), report.steps, report.fingerprint);
+        }
+    }
+    if std::env::var_os("HUSTINGS_REWRITE").is_some_and(|value| value == "1") {
+        std::fs::write(&file, &now).expect("tests/sim/pinned.txt can be written");
+    }
+    let pinned = std::fs::read_to_string(&file).expect("tests/sim/pinned.txt");
+    for (pinned, now) in pinned.lines().zip(now.lines()) {
+        assert_eq!(pinned, now, "a seed gives another run; is that meant? See tests/sim/pinned.txt");
+    }
+    assert_eq!(pinned.lines().count(), now.lines().count());
+}
+
 /// Whatever a seed does can be told: the story gives the same events as the seed.
 #[test]
 fn a_seed_is_a_story() {
@@ -73,6 +96,26 @@ fn a_seed_is_a_story() {
             assert_eq!(told.run().fingerprint, ran.fingerprint, "seed {seed}, bias {bias:?}\n{story}");
         }
     }
+}
+
+/// Stores that forget keep what their documentation promises.
+#[test]
+fn seeds_of_volatile_stores_hold() {
+    for seed in 0..100 {
+        let report = swarm::run(seed, Bias::Volatile, Detail::Hash);
+        assert!(report.violation.is_none(), "{report}\nreplay: HUSTINGS_BIAS=volatile HUSTINGS_SEED={seed} ...");
+    }
+}
+
+/// What stories require is able to fail: with every third message lost, leaders change.
+#[test]
+fn what_must_come_right_can_go_wrong() {
+    let script = "nodes a b\nstart a b\nrun until leader\nlink all delay=1ms loss=0.3\nrequire V12 for 30s\n";
+    let told = Story::parse("s", script).expect("parses").tell();
+    assert!(told.failures.iter().any(|failure| failure.text.contains("V12 violated")), "{:?}", told.failures);
+    let dark = "nodes a b c\nstart a b c\ncalm\nrun 2s\nrequire V1 within 1s\nrequire V6\nrequire V8 for 1s\n\
+                cut all\nrun 3s\nrequire V5\nrequire V4 for 1s\nrequire V10\nopen all\nrequire V11 within 1s\n";
+    assert_eq!(Story::parse("s", dark).expect("parses").tell().failures, []);
 }
 
 /// `HUSTINGS_SEED=7 cargo test --test sim replay -- --nocapture` tells the story of seed 7.

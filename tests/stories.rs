@@ -22,11 +22,14 @@ fn every_story_goes_as_it_is_told() {
     assert!(failed.is_empty(), "{} of {} stories failed\n\n{}", failed.len(), files.len(), failed.join("\n"));
 }
 
-fn files() -> Vec<PathBuf> {
-    // Also for the package that tells them to a machine with faults.
+/// Also for the package that tells them to a machine with faults.
+fn directory() -> PathBuf {
     let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|above| above.join("tests/stories"));
-    let directory = above.into_iter().find(|directory| directory.is_dir()).expect("tests/stories");
-    let entries = fs::read_dir(directory).expect("tests/stories");
+    above.into_iter().find(|directory| directory.is_dir()).expect("tests/stories")
+}
+
+fn files() -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory()).expect("tests/stories");
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "txt"));
     files.sort();
@@ -57,7 +60,7 @@ fn run(file: &Path, rewrite: bool) -> Result<(), String> {
 fn every_scenario_is_told_or_tested_under_its_number() {
     const SCENARIOS: u32 = 48;
     let stories: String = files().iter().map(|file| name(file) + "\n").collect();
-    let tests = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios.rs")).expect("a file");
+    let tests = fs::read_to_string(directory().with_file_name("scenarios.rs")).expect("tests/scenarios.rs");
     let is_covered = |number: &u32| {
         let begin = format!("scenario_{number:02}_");
         stories.lines().any(|name| name.starts_with(&begin)) || tests.contains(&format!("fn {begin}"))

@@ -144,7 +144,8 @@ impl Search {
     }
 
     fn simplify_setting(&mut self) {
-        let usual = Timing::default();
+        // Required times are absolute: the interval of heartbeats, from which they follow, stays.
+        let usual = Timing::of(self.best.setting.timing.heartbeat);
         let simpler: [fn(&mut Setting, &Timing); 5] = [
             |setting, _| setting.priorities.clear(),
             |setting, _| setting.trust_refused = false,

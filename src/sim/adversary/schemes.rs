@@ -67,6 +67,13 @@ const BROKEN_TRANSFER: Scheme = &[
     (Moment::HandsOver, Ploy::Crash, Victim::Other, 0.3, 0.02),
     (Moment::Elected, Ploy::CutOff, Victim::Self_, 0.3, 0.1),
 ];
+/// A leader that a minority still believes in is deposed, and its successor hands over at once: the candidate asks a voter
+/// whose promise is to the first, and has heard nothing of the second.
+const TRANSFER_PAST_A_PROMISE: Scheme = &[
+    (Moment::Exclusive, Ploy::Doubt, Victim::Self_, 0.8, 0.3),
+    (Moment::Stands, Ploy::Sever, Victim::Self_, 0.7, 0.0),
+    (Moment::Established, Ploy::Transfer, Victim::Self_, 0.7, 0.02),
+];
 /// A leader is deposed while its work goes on, and has a vote to give.
 const DEPOSED_WORKING: Scheme = &[
     (Moment::Exclusive, Ploy::Doubt, Victim::Self_, 0.7, 0.5),
@@ -130,11 +137,12 @@ const ACCUSED: Scheme = &[
     (Moment::Doubts, Ploy::Campaign, Victim::Self_, 0.5, 0.0),
     (Moment::LeavesWorking, Ploy::Accuse, Victim::Leader, 0.5, 0.1),
 ];
-const SCHEMES: [Scheme; 12] = [
+const SCHEMES: [Scheme; 13] = [
     THREE_LEADERS,
     RESIGN_AT_ONCE,
     RESTART_OWING,
     BROKEN_TRANSFER,
+    TRANSFER_PAST_A_PROMISE,
     DEPOSED_WORKING,
     OUTSIDER,
     ADAPTIVE,

@@ -126,7 +126,8 @@ impl Stage {
         }
     }
 
-    /// V6. An amnesiac node asks nobody before a leader has reached it, so that nobody can tell it of one.
+    /// V6. A node that is amnesiac, or does not vote by the record it holds, asks nobody before a leader has reached it, so
+    /// that nobody can tell it of one.
     fn known(&mut self) {
         let [(leader, _)] = self.leaders()[..] else { return };
         if !self.settled {
@@ -135,7 +136,9 @@ impl Stage {
         let name = self.cluster.name(leader).clone();
         let member = |at: usize| {
             let record = self.cluster.node(leader).and_then(Node::committed);
-            record.is_some_and(|record| record.member(self.cluster.name(at)).is_some())
+            let held = self.cluster.node(at).and_then(|node| node.hard_state().record.as_deref());
+            let votes = |record: &Record| record.member(self.cluster.name(at)).is_some_and(|member| member.voter);
+            record.is_some_and(votes) && held.is_some_and(votes)
         };
         let knows = |at: usize| self.cluster.node(at).and_then(Node::leader) == Some(&name);
         let hears = |at: usize| self.cluster.node(at).and_then(Node::hearsay).is_some_and(|of| of.leader == name);
@@ -223,14 +226,15 @@ impl Stage {
         }
     }
 
-    /// D2: every disk that was lost is named again.
+    /// D2: every disk that was lost is named again, if its node is still a member.
     fn named(&mut self) {
         if !(self.settled && self.is_whole()) {
             return;
         }
-        let members = self.memberships().into_iter().flatten().collect::<BTreeSet<_>>();
+        let [(leader, _)] = self.leaders()[..] else { return };
+        let Some(record) = self.cluster.node(leader).and_then(Node::committed) else { return };
         let unnamed = |at: &usize| self.cluster.durable(*at).is_none_or(|state| state.named.is_none());
-        let mut machines = (0..self.cluster.len()).filter(|at| members.contains(self.cluster.name(*at)));
+        let mut machines = (0..self.cluster.len()).filter(|at| record.member(self.cluster.name(*at)).is_some());
         if let Some(at) = machines.find(unnamed) {
             let text = format!("{} is still amnesiac", self.cluster.name(at));
             self.broken("D2", text);
@@ -279,7 +283,7 @@ impl Stage {
         (0..self.cluster.len()).find(|at| self.is_quorum_connected(*at, open))
     }
 
-    fn is_quorum_connected(&self, at: usize, open: &dyn Fn(usize, usize) -> bool) -> bool {
+    pub(crate) fn is_quorum_connected(&self, at: usize, open: &dyn Fn(usize, usize) -> bool) -> bool {
         let memberships = self.memberships();
         !memberships.is_empty()
             && self.may_vote(at)

@@ -70,8 +70,8 @@ impl Swarm {
         let et = self.stage.et;
         let everything = every_way(self.stage.cluster.len());
         self.order(Command::Links(everything, Change::Open))?;
-        self.order(Command::Require(Require::Settled("V11", et * 10)))?;
-        self.order(Command::Require(Require::Kept("V8", et * 5)))?;
+        self.order(Command::Require(Require::Settled("V11", et * 3)))?;
+        self.order(Command::Require(Require::Kept("V8", et * 12)))?;
         self.order(Command::Require(Require::Named))?;
         self.order(Command::Require(Require::Known))?;
         self.order(Command::Require(Require::Bounded))
@@ -84,16 +84,18 @@ impl Swarm {
             let Some((leader, term)) = self.stage.leaders().first().copied() else { return Ok(()) };
             let nodes = self.stage.founders;
             let other = (leader + 1 + self.chaos.chance.index(nodes - 1)) % nodes;
+            // Whether the leader keeps its quorum without that one.
+            let spared = self.stage.is_quorum_connected(leader, &|a, b| a != other && b != other);
             self.order(Command::Mark)?;
             match self.chaos.chance.below(8) {
-                0 if nodes > 2 => {
+                0 if spared => {
                     self.order(Command::Kill(vec![other], Death::Killed))?;
                     let absence = micros(self.chaos.chance.between((Duration::ZERO, et * 2)));
                     self.pass(absence)?;
                     self.order(Command::Start(vec![other]))?;
                     self.unmoved(3)?;
                 }
-                1 if nodes > 2 => {
+                1 if spared => {
                     let ways = star(other, self.stage.cluster.len());
                     self.order(Command::Links(ways.clone(), Change::Cut))?;
                     let absence = micros(self.chaos.chance.between((Duration::ZERO, et * 8)));
@@ -106,7 +108,7 @@ impl Swarm {
                     self.order(stale)?;
                     self.unmoved(2)?;
                 }
-                3 if nodes > 2 => {
+                3 if spared => {
                     self.order(Command::Lose(other))?;
                     self.order(Command::Start(vec![other]))?;
                     self.unmoved(4)?;

@@ -351,7 +351,8 @@ impl Setup {
         made
     }
 
-    /// D2: the record is durable here, names this disk, and is of the current term; its leader has committed it.
+    /// D2: the record is durable here, names this disk, with a vote or without, and is of the current term; its leader has
+    /// committed it.
     fn may_be_cured(&self, world: &World, at: usize) -> bool {
         let server = &world.servers[at];
         let record = server.disk.record;
@@ -360,8 +361,8 @@ impl Setup {
         }
         let committed = world.reigns[usize::from(term_of(record)) - 1].committed > place_of(record);
         let committed = committed || self.fault == Some(Fault::NamedBeforeCommit);
-        let named = self.members(world, record).names(at, server.generation);
-        committed && named && term_of(record) == server.memory.term
+        let listed = self.members(world, record).generation(at) == server.generation;
+        committed && listed && term_of(record) == server.memory.term
     }
 
     /// The world after a step that [`Setup::steps`] gave.
