@@ -8,6 +8,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::command::{Guard, Mail, NotLeading, ProclaimFailure, StartWhen, TransferFailure, Waiter, tell};
 use super::office::{LossCause, Office};
+use super::pulse::Pulse;
 use super::view::{self, Cause, View};
 use crate::event::{Event, EventKind, RecordCause, Role, TransferOutcome};
 use crate::node::Node;
@@ -37,6 +38,7 @@ struct Work {
 pub(super) struct Group {
     pub(super) id: GroupId,
     pub(super) node: Node,
+    pub(super) pulse: Pulse,
     /// The deadline under which the group stands in the driver's queue.
     pub(super) armed: Time,
     /// The core knows of the pause that the driver is coming out of.
@@ -55,7 +57,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(node: Node, drain_limit: Duration) -> Group {
+    pub(super) fn new(node: Node, pulse: Pulse, drain_limit: Duration) -> Group {
         let published = Published {
             view: watch::Sender::new(view::of(&node, Cause::Started)),
             events: broadcast::Sender::new(EVENTS_CAPACITY),
@@ -64,6 +66,7 @@ impl Group {
         Group {
             id: node.config().group.clone(),
             node,
+            pulse,
             armed: Time::NEVER,
             pause_told: false,
             published,
