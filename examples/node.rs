@@ -14,7 +14,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use hustings::clock;
+use hustings::clock::{self, Anchor};
 use hustings::config::Timing;
 use hustings::elector::{BoxError, Elector, LeadError};
 use hustings::event::Event;
@@ -93,8 +93,13 @@ async fn start(options: &Options, telemetry: Option<&Guard>) -> Result<Elector, 
         builder = builder.observer(Journal::create(path)?);
     }
     if let Some(telemetry) = telemetry {
-        let spans = telemetry.spans_for(&options.cluster, &options.id).peers(options.members()).rpc_system("grpc");
-        builder = builder.telemetry(spans.build());
+        let ahead = Duration::from_millis(options.clock_ahead_ms);
+        let anchor = move || {
+            let Anchor { wall, at } = Anchor::now();
+            Anchor { wall: wall + ahead, at }
+        };
+        let spans = telemetry.spans_for(&options.cluster, &options.id).anchor(anchor);
+        builder = builder.telemetry(spans.peers(options.members()).rpc_system("grpc").build());
     }
     Ok(builder.start().await?)
 }

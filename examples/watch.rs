@@ -58,7 +58,7 @@ async fn main() -> Result<(), BoxError> {
     teller.chapter("Five members start with empty disks, find each other and elect a leader.");
     let mut cluster = Cluster::start(&["n1", "n2", "n3", "n4", "n5"], &teller, guard.as_ref()).await?;
     let told = tell(&mut cluster, &teller, options.forever).await;
-    let tree = cluster.last_election();
+    let (tree, page) = (cluster.last_election(), cluster.page_of_last_election());
     cluster.stop().await;
     teller.stop();
     told?;
@@ -66,7 +66,10 @@ async fn main() -> Result<(), BoxError> {
         say(&format!("\nThe last election, as its winner saw it:\n\n{tree}"))?;
     }
     if let Some(guard) = guard {
-        guard.shutdown();
+        let sent = guard.shutdown();
+        if let Some(page) = page.filter(|_| sent) {
+            say(&format!("In Jaeger, if it is Jaeger that listens there: {page}"))?;
+        }
     }
     Ok(())
 }

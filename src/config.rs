@@ -43,12 +43,12 @@ impl Timing {
     pub fn of(heartbeat: Duration) -> Timing {
         Timing {
             heartbeat,
-            election_timeout_min: heartbeat * 3,
-            election_timeout_max: heartbeat * 6,
-            promise: heartbeat * 3,
-            promise_max: heartbeat * 3,
-            round_trip_max: heartbeat * 2 / 5,
-            succession_slot: heartbeat * 3 / 10,
+            election_timeout_min: heartbeat.saturating_mul(3),
+            election_timeout_max: heartbeat.saturating_mul(6),
+            promise: heartbeat.saturating_mul(3),
+            promise_max: heartbeat.saturating_mul(3),
+            round_trip_max: heartbeat.saturating_mul(2) / 5,
+            succession_slot: heartbeat.saturating_mul(3) / 10,
             drift_ppm: 10_000,
         }
     }
@@ -57,13 +57,15 @@ impl Timing {
     /// run fast and the leader's slow.
     #[must_use]
     pub fn lease_of(&self, promise: Duration) -> Duration {
-        scaled(promise, MILLION - u64::from(self.drift_ppm), MILLION + u64::from(self.drift_ppm), false)
+        let drift = u64::from(self.drift_ppm);
+        scaled(promise, MILLION.saturating_sub(drift), MILLION + drift, false)
     }
 
     /// The reverse: how long this node must wait on its own clock so that `lease` has passed on every other.
     #[must_use]
     pub fn owed_of(&self, lease: Duration) -> Duration {
-        scaled(lease, MILLION + u64::from(self.drift_ppm), MILLION - u64::from(self.drift_ppm), true)
+        let drift = u64::from(self.drift_ppm);
+        scaled(lease, MILLION + drift, MILLION.saturating_sub(drift), true)
     }
 
     /// A fingerprint that members compare: members with different timing refuse each other.
@@ -90,11 +92,17 @@ impl Timing {
                 works: Millis(works),
             })
         };
-        if self.heartbeat < Duration::from_millis(1) || self.election_timeout_max > Duration::from_secs(3600) {
+        if self.heartbeat < Duration::from_millis(1) || self.election_timeout_max > HOUR {
             return Err(ConfigError::Range {
                 heartbeat: Millis(self.heartbeat),
                 election_timeout_max: Millis(self.election_timeout_max),
             });
+        }
+        // What follows from the others is bounded with them; these two stand alone, and sums with them must not overflow.
+        for (what, given) in [("promise_max", self.promise_max), ("succession_slot", self.succession_slot)] {
+            if given > HOUR {
+                return Err(ConfigError::TooLong { what, given: Millis(given) });
+            }
         }
         if self.drift_ppm > 200_000 {
             return Err(ConfigError::Drift { drift_ppm: self.drift_ppm });
@@ -104,7 +112,7 @@ impl Timing {
                 "election_timeout_max must be larger than election_timeout_min, or split votes repeat",
                 ("election_timeout_max", self.election_timeout_max),
                 ("election_timeout_min", self.election_timeout_min),
-                self.election_timeout_min * 2,
+                self.election_timeout_min.saturating_mul(2),
             );
         }
         if self.promise > self.election_timeout_min {
@@ -124,13 +132,13 @@ impl Timing {
             );
         }
         let lease = self.lease_of(self.promise);
-        let spent = self.heartbeat + self.round_trip_max;
+        let spent = self.heartbeat.saturating_add(self.round_trip_max);
         if lease <= spent {
             return clash(
                 "the lease (promise less drift) must outlast a heartbeat and a round trip, or it lapses without any fault",
                 ("lease", lease),
                 ("heartbeat + round_trip_max", spent),
-                self.owed_of(spent + self.heartbeat / 2),
+                self.owed_of(spent.saturating_add(self.heartbeat / 2)),
             );
         }
         Ok(())
@@ -138,6 +146,7 @@ impl Timing {
 }
 
 const MILLION: u64 = 1_000_000;
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn scaled(duration: Duration, numerator: u64, denominator: u64, up: bool) -> Duration {
     let product = u128::from(nanos(duration)) * u128::from(numerator);
@@ -155,7 +164,8 @@ pub struct Config {
     pub group: GroupId,
     /// This member.
     pub node: NodeId,
-    /// The members of the first record, this one among them. After the first start the stored record decides.
+    /// The members of the first record, this one among them; for a node that joins, the members of the time and itself.
+    /// After the first start the stored record decides.
     pub members: Vec<NodeId>,
     /// The times; see [`Timing`].
     pub timing: Timing,
@@ -163,6 +173,9 @@ pub struct Config {
     pub priority: u8,
     /// Whether the store forgets at a restart. All members must agree. Default no.
     pub volatile: bool,
+    /// Whether this node is added to a cluster that exists: it never takes part in the founding of one, and waits until
+    /// the leader has added it. Means nothing once it holds a record. Default no.
+    pub joins: bool,
     /// Whether a refused connection proves that the leader's process is dead, so that nothing is owed to it any more.
     /// Default no: a firewall's REJECT and a service without ready endpoints refuse as well.
     pub trust_connection_refused: bool,
@@ -180,6 +193,7 @@ impl Config {
             timing: Timing::default(),
             priority: 100,
             volatile: false,
+            joins: false,
             trust_connection_refused: false,
         }
     }
@@ -227,6 +241,14 @@ pub enum ConfigError {
         /// The largest election timeout.
         election_timeout_max: Millis,
     },
+    /// A time is longer than an hour. A promise that long would be owed that long after each restart.
+    #[error("{what} {given} must be at most 1h")]
+    TooLong {
+        /// Which time.
+        what: &'static str,
+        /// What was given.
+        given: Millis,
+    },
     /// The drift bound is absurd.
     #[error("drift_ppm {drift_ppm} is more than 200000 (20 %): 10000 is a hundred times a quartz")]
     Drift {
@@ -264,6 +286,7 @@ impl ConfigError {
         match self {
             ConfigError::Clash { .. } => "timing_clash",
             ConfigError::Range { .. } => "timing_range",
+            ConfigError::TooLong { .. } => "time_too_long",
             ConfigError::Drift { .. } => "drift_range",
             ConfigError::TooManyMembers { .. } => "too_many_members",
             ConfigError::MemberTwice { .. } => "member_twice",
@@ -313,9 +336,32 @@ mod tests {
         assert_eq!(refused(|c| c.timing.promise *= 2), "timing_clash");
         assert_eq!(refused(|c| c.timing.promise_max /= 2), "timing_clash");
         assert_eq!(refused(|c| c.timing.heartbeat = Duration::ZERO), "timing_range");
+        assert_eq!(refused(|c| c.timing.promise_max = 2 * HOUR), "time_too_long");
+        assert_eq!(refused(|c| c.timing.succession_slot = 2 * HOUR), "time_too_long");
         assert_eq!(refused(|c| c.timing.drift_ppm = 300_000), "drift_range");
         assert_eq!(refused(|c| c.members.push(c.node.clone())), "member_twice");
         assert_eq!(refused(|c| c.members.retain(|m| m.as_str() != "a")), "not_a_member");
+    }
+
+    /// Found by fuzzing: the sums and products of the check itself overflowed.
+    #[test]
+    fn the_longest_times_are_refused_like_any_other() {
+        let changes: [fn(&mut Timing); 7] = [
+            |t| *t = Timing::of(Duration::MAX),
+            |t| t.heartbeat = Duration::MAX,
+            |t| t.election_timeout_min = Duration::MAX,
+            |t| t.promise_max = Duration::MAX,
+            |t| t.round_trip_max = Duration::MAX,
+            |t| t.succession_slot = Duration::MAX,
+            |t| t.drift_ppm = u32::MAX,
+        ];
+        for change in changes {
+            let mut config = config();
+            change(&mut config.timing);
+            let timing = &config.timing;
+            assert!(timing.lease_of(timing.promise) <= timing.owed_of(timing.promise));
+            config.validate().expect_err("too long");
+        }
     }
 
     #[test]

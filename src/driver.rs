@@ -29,13 +29,14 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use command::StartWhen;
-pub(crate) use command::{Command, Guard, Mail, NotLeading, Parcel, ProclaimFailure, TransferFailure};
+pub(crate) use command::{ChangeFailure, Command, Guard, Mail, NotLeading, Parcel, ProclaimFailure, TransferFailure};
 pub use office::LossCause;
 pub use view::{Cause, Events, View, ViewWatch};
 
 use crate::config::Config;
 use crate::event::Event;
 use crate::observer::{Observer, Propagator};
+use crate::record::Member;
 use crate::storage::{Storage, StorageError};
 use crate::transport::{AnyTransport, Inbox, Incoming, TransportError};
 
@@ -72,6 +73,7 @@ pub(crate) struct Handle {
     pub(crate) view: watch::Receiver<View>,
     pub(crate) events: broadcast::WeakSender<Arc<Event>>,
     pub(crate) proclaimed: watch::Receiver<Option<Bytes>>,
+    pub(crate) members: watch::Receiver<Vec<Member>>,
     pub(crate) inbox: Inbox,
     pub(crate) ended: CancellationToken,
     pub(crate) lag: Arc<Lag>,

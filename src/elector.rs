@@ -41,13 +41,16 @@ use tokio::sync::oneshot;
 
 pub use crate::driver::{Cause, Events, LossCause, StartWhen, View, ViewWatch};
 pub use builder::{DRAIN_LIMIT, ElectorBuilder, HEARTBEATS_PER_TRACE};
-pub use error::{BoxError, LeadError, ProclaimError, ResignError, StartError, TransferDone, TransferError};
+pub use error::{
+    BoxError, LeadError, MembershipError, ProclaimError, ResignError, StartError, TransferDone, TransferError,
+};
 pub use leadership::{CancelToken, Fence, Leadership};
 
-use crate::driver::{Command, Handle, NotLeading, ProclaimFailure};
+use crate::driver::{ChangeFailure, Command, Handle, NotLeading, ProclaimFailure};
+use crate::event::Change;
 use crate::message::{Reply, Request};
 use crate::observer::recent::{ElectionSummary, Recent};
-use crate::record::PROCLAIMED_LEN_MAX;
+use crate::record::{Member, PROCLAIMED_LEN_MAX};
 use crate::transport::HandleError;
 use crate::types::{GroupId, NodeId, TraceContext};
 
@@ -209,6 +212,52 @@ impl Elector {
     #[must_use]
     pub fn proclaimed(&self) -> Option<Bytes> {
         self.shared.handle.proclaimed.borrow().clone()
+    }
+
+    /// Adds a voter, reached at `address` (`host:port`; a transport that knows the addresses ignores it). Returns once it
+    /// votes and a quorum, itself among the voters, has that on disk.
+    ///
+    /// Asked of the leader, for a node that runs, or is about to, with [`ElectorBuilder::join_existing`]. The leader
+    /// first talks to it, then makes it a member without a vote, and a voter once it has caught up. One change at a time
+    /// (dissertation §4). The others learn the address from the leader; for their next start, bring the lists of all
+    /// members up to date.
+    ///
+    /// # Errors
+    /// [`MembershipError`] says what was changed.
+    pub async fn add_member(&self, node: NodeId, address: impl Into<String>) -> Result<(), MembershipError> {
+        self.change(Change::Add, node, Some(address.into())).await
+    }
+
+    /// Removes a member other than the leader itself: for that, [`Elector::transfer_to`] comes first. Returns once a
+    /// quorum of those who stay has that on disk.
+    ///
+    /// The node removed says so, and stands no more; stopping its process is up to the caller. Its disk keeps its
+    /// identity: added again, it need not be wiped.
+    ///
+    /// # Errors
+    /// [`MembershipError`] says what was changed.
+    pub async fn remove_member(&self, node: NodeId) -> Result<(), MembershipError> {
+        self.change(Change::Remove, node, None).await
+    }
+
+    /// The members by the newest record that is known to be committed, sorted by name; none while none is known, as
+    /// after a restart.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        self.shared.handle.members.borrow().clone()
+    }
+
+    async fn change(&self, change: Change, node: NodeId, address: Option<String>) -> Result<(), MembershipError> {
+        let (reply, outcome) = oneshot::channel();
+        self.shared.handle.send(Command::Change { change, node, address, reply });
+        match outcome.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(ChangeFailure::Refused(refused))) => Err(MembershipError::Refused(refused)),
+            Ok(Err(ChangeFailure::Address(reason))) => Err(MembershipError::Address(reason)),
+            Ok(Err(ChangeFailure::TimedOut)) => Err(MembershipError::TimedOut),
+            Ok(Err(ChangeFailure::LeadershipEnded)) => Err(MembershipError::LeadershipEnded),
+            Err(_) => Err(MembershipError::Stopped),
+        }
     }
 
     /// Leaves: revokes the guard, waits for the work to end while heartbeats go on, hands over, stops listening, and

@@ -195,6 +195,8 @@ codes! {
         NamingImpossible "naming_impossible",
         /// The terms are used up.
         TermExhausted "term_exhausted",
+        /// This node is not, or no longer, a member: it takes no part until a leader adds it.
+        NotAMember "not_a_member",
     }
 }
 
@@ -237,6 +239,35 @@ codes! {
         Proclaim "proclaim",
         /// A member's new disk is named.
         Naming "naming",
+        /// A node becomes a member without a vote.
+        AddNonVoter "add_non_voter",
+        /// A member without a vote becomes a voter.
+        AddVoter "add_voter",
+        /// A member is removed.
+        Remove "remove",
+    }
+}
+
+codes! {
+    /// What is done to the members.
+    Change {
+        /// A node becomes a voter.
+        Add "add",
+        /// A member is one no longer.
+        Remove "remove",
+    }
+}
+
+codes! {
+    /// How a change of the members ended, for the leader that made it.
+    ChangeOutcome {
+        /// It is committed.
+        Completed "completed",
+        /// The newcomer did not answer, or was not brought up to date in time. It may be a member without a vote:
+        /// adding it again goes on from there, and removing it is possible.
+        TimedOut "timed_out",
+        /// Leadership ended. A record of the change that was out may still be committed by a later leader.
+        LeadershipEnded "leadership_ended",
     }
 }
 
@@ -505,6 +536,32 @@ pub enum EventKind {
     WorkEnded {
         /// The term it began under.
         work_term: Term,
+    },
+    /// A change of the members began.
+    ChangeStarted {
+        /// What.
+        change: Change,
+        /// Whom it is about.
+        node: NodeId,
+    },
+    /// A change of the members ended.
+    ChangeEnded {
+        /// What.
+        change: Change,
+        /// Whom it is about.
+        node: NodeId,
+        /// How.
+        outcome: ChangeOutcome,
+    },
+    /// The newest record that this node holds has other members, or other voters, than the one before. They are in force
+    /// at once, committed or not (dissertation §4.1).
+    MembersChanged {
+        /// The record.
+        id: RecordId,
+        /// Who votes.
+        voters: Vec<NodeId>,
+        /// Who is a member without a vote.
+        non_voters: Vec<NodeId>,
     },
     /// A transfer began.
     TransferStarted {

@@ -6,10 +6,12 @@ mod candidate;
 mod follower;
 mod founding;
 mod leader;
+mod membership;
 mod office;
 mod pre_candidate;
 mod voter;
 mod writes;
+mod wrong;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +21,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
 use crate::config::Config;
-use crate::event::{Alarm, CallId, Event, EventKind, LossOfLeader, Role, WriteId};
+use crate::event::{Alarm, CallId, Change, Event, EventKind, LossOfLeader, Role, WriteId};
 use crate::message::{CallError, Hearsay, Holder, Identity, PROTOCOL_VERSION, Reply, Request, RequestBody, RequestId};
 use crate::mutant::{self, Mutant};
 use crate::promise::{Lease, Promises};
@@ -85,6 +87,11 @@ pub enum Input {
     Transfer(Option<NodeId>),
     /// Replace the proclaimed value. Ignored unless this node leads.
     Proclaim(Bytes),
+    /// Add a node as a voter: first its disk is learned, then it is a member without a vote, and then it votes. Ignored
+    /// unless [`Node::can_change`] permits it.
+    AddMember(NodeId),
+    /// Remove a member. Ignored unless [`Node::can_change`] permits it.
+    RemoveMember(NodeId),
     /// Ask for this promise from now on, at most the configured `promise_max`.
     AskPromise(Duration),
     /// User work began under this term. Ignored, so that [`Node::working`] stays empty, unless this node leads it.
@@ -219,8 +226,11 @@ impl Node {
     ///
     /// It owes the promises that its former life may have given, and says so in its first event.
     pub fn new(config: Config, mut state: HardState, seed: u64, now: Time, out: &mut Output) -> Node {
-        if mutant::on(Mutant::VolatileVote) {
+        if mutant::on(Mutant::SecondVoteAfterRestart) {
             state.voted_for = None;
+        }
+        if mutant::on(Mutant::NamingVolatile) {
+            state.named = None;
         }
         // A new disk of an old node owes as much from its start, should it turn out that the cluster exists (D2).
         let promises = Promises::after_start(now, state.promise_max);
@@ -279,7 +289,7 @@ impl Node {
     /// Takes one input at `now`, and appends to `out`. Total: no input makes it fail or panic.
     pub fn step(&mut self, now: Time, input: Input, out: &mut Output) {
         std::mem::swap(&mut self.out, out);
-        self.now = self.now.max(now);
+        self.now = if mutant::on(Mutant::NowBeforeInput) { self.now } else { self.now.max(now) };
         if let Input::Paused(duration) = input {
             self.paused = true;
             self.emit(EventKind::Paused { duration });
@@ -289,6 +299,9 @@ impl Node {
         self.stop_if_free();
         self.paused = false;
         self.flush();
+        if mutant::on(Mutant::NowBeforeInput) {
+            self.now = self.now.max(now);
+        }
         std::mem::swap(&mut self.out, out);
     }
 
@@ -312,6 +325,8 @@ impl Node {
             Input::Resign => self.resign(),
             Input::Transfer(to) => self.transfer(to.as_ref()),
             Input::Proclaim(value) => self.proclaim(value),
+            Input::AddMember(node) => self.begin_change(Change::Add, node),
+            Input::RemoveMember(node) => self.begin_change(Change::Remove, node),
             Input::AskPromise(promise) => self.ask_promise(promise),
             Input::WorkStarted => self.start_work(),
             Input::WorkEnded => self.end_work(),
@@ -338,7 +353,7 @@ impl Node {
         let role = match &self.part {
             Part::Follower(follower) => follower.deadline.min(self.founding_deadline()),
             Part::PreCandidate(pre_candidate) => pre_candidate.deadline,
-            Part::Candidate(candidate) => candidate.deadline.min(candidate.resend_at),
+            Part::Candidate(candidate) => candidate.deadline.min(candidate.give_up_at).min(candidate.resend_at),
             Part::Leader(leader) => self.leader_deadline(leader),
             Part::Stopped => Time::NEVER,
         };
@@ -450,6 +465,9 @@ impl Node {
         let from = self.hard.term;
         self.hard.term = term;
         self.hard.voted_for = None;
+        if mutant::on(Mutant::PromiseDroppedOnHigherTerm) {
+            self.promises.forgive_current();
+        }
         self.change(crate::event::PersistCause::Term);
         self.emit(EventKind::TermAdvanced { from });
     }
@@ -507,6 +525,10 @@ impl Node {
 
     fn holder(&self) -> Holder {
         self.identity.holder()
+    }
+
+    fn is_listed(&self, node: &NodeId) -> bool {
+        self.hard.record.as_ref().is_some_and(|record| record.member(node).is_some())
     }
 
     fn voters(&self) -> usize {
@@ -570,4 +592,55 @@ pub enum TransferRefused {
     /// No successor is in contact.
     #[error("no successor is in contact")]
     NoSuccessor,
+}
+
+/// Why the members cannot be changed. Nothing was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MembershipRefused {
+    /// This node does not lead, or is not established: ask the leader.
+    #[error("this node does not lead")]
+    NotLeader,
+    /// It leads, and a promise to a former leader is not over yet: ask again in a moment.
+    #[error("the leader is not exclusive yet")]
+    NotExclusive,
+    /// Another change is under way, or leadership is being given up.
+    #[error("another change is under way, or leadership is being given up")]
+    InProgress,
+    /// The stores forget at a restart, and each forms the members anew from its configured list.
+    #[error("members of a volatile cluster cannot be changed: their lists decide at each start")]
+    Volatile,
+    /// The node votes already.
+    #[error("the node is a member already")]
+    AlreadyMember,
+    /// The node is not a member.
+    #[error("the node is not a member")]
+    NotAMember,
+    /// There would be too many members.
+    #[error("there are as many members as there can be")]
+    TooMany,
+    /// The node is the leader itself: hand over first, and ask the new leader.
+    #[error("the leader cannot remove itself: hand over first")]
+    IsLeader,
+    /// Too few of the remaining voters are in contact to be a quorum: the cluster would have no leader.
+    #[error("too few of the remaining voters are in contact")]
+    WouldLoseQuorum,
+}
+
+impl MembershipRefused {
+    /// A stable name for programs.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            MembershipRefused::NotLeader => "not_leader",
+            MembershipRefused::NotExclusive => "not_exclusive",
+            MembershipRefused::InProgress => "in_progress",
+            MembershipRefused::Volatile => "volatile",
+            MembershipRefused::AlreadyMember => "already_member",
+            MembershipRefused::NotAMember => "not_a_member",
+            MembershipRefused::TooMany => "too_many",
+            MembershipRefused::IsLeader => "is_leader",
+            MembershipRefused::WouldLoseQuorum => "would_lose_quorum",
+        }
+    }
 }

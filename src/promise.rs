@@ -102,6 +102,9 @@ impl Promises {
     /// The guard is revoked and the work has ended: the own lease is over, and only that.
     pub fn clear_own(&mut self) {
         self.own_until = Time::ZERO;
+        if mutant::on(Mutant::ClearOwnClearsOthers) {
+            self.owed_until = Time::ZERO;
+        }
     }
 
     /// How long the promise to the current leader still forbids a vote for `candidate`.

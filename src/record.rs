@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::mutant::{self, Mutant};
 use crate::types::{DiskId, Founding, Incarnation, NodeId, Term};
 
 /// The largest value a leader may proclaim, in bytes.
@@ -71,6 +72,19 @@ impl Record {
     #[must_use]
     pub fn names(&self, node: &NodeId, disk: DiskId) -> bool {
         self.member(node).is_some_and(|m| m.voter && m.disk == disk)
+    }
+
+    /// Whether the record names this disk for this node, with a vote or without.
+    #[must_use]
+    pub fn lists(&self, node: &NodeId, disk: DiskId) -> bool {
+        self.member(node).is_some_and(|m| m.disk == disk)
+    }
+
+    /// Whether both records have the same nodes with the same right to vote, on whatever disks.
+    #[must_use]
+    pub fn has_members_of(&self, other: &Record) -> bool {
+        let same = |(a, b): (&Member, &Member)| a.node == b.node && a.voter == b.voter;
+        self.members.len() == other.members.len() && self.members.iter().zip(&other.members).all(same)
     }
 
     /// How many members vote.
@@ -139,7 +153,7 @@ impl HardState {
             founding: Founding(0),
             term: Term(0),
             voted_for: None,
-            promise_max,
+            promise_max: if mutant::on(Mutant::SmallPromiseMax) { promise_max / 4 } else { promise_max },
             record: None,
         }
     }

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use crate::config::Config;
+use crate::mutant::{self, Mutant};
 use crate::record::HardState;
 use crate::types::{DiskId, GroupId, Incarnation};
 
@@ -57,8 +58,13 @@ pub fn recover(storage: &mut dyn Storage, config: &Config) -> Result<HardState, 
         None if storage.is_volatile() => HardState::new(DiskId::NONE, promise_max),
         None => HardState::new(new_disk(), promise_max),
     };
+    let kept = state.incarnation;
     state.incarnation =
         if storage.is_volatile() { volatile_incarnation() } else { Incarnation(state.incarnation.0.saturating_add(1)) };
+    if mutant::on(Mutant::IncarnationNotDurable) {
+        storage.save(&[(config.group.clone(), HardState { incarnation: kept, ..state.clone() })])?;
+        return Ok(state);
+    }
     storage.save(&[(config.group.clone(), state.clone())])?;
     Ok(state)
 }

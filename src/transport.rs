@@ -36,6 +36,20 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Closes the listener and every connection.
     fn stop(&self) -> impl Future<Output = ()> + Send;
+
+    /// Learns where a node is that is being added and was on no list. A transport that needs no addresses ignores it.
+    ///
+    /// # Errors
+    /// [`TransportError`]: that is no address to connect to. Nothing was changed.
+    fn reach(&self, node: &NodeId, address: &str) -> Result<(), TransportError> {
+        let _ = (node, address);
+        Ok(())
+    }
+
+    /// Forgets a node that was learned by [`Transport::reach`] and is no member any more.
+    fn forget(&self, node: &NodeId) {
+        let _ = node;
+    }
 }
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -45,6 +59,8 @@ pub(crate) trait AnyTransport: Send + Sync + 'static {
     fn start(&self, inbox: Inbox) -> Boxed<'_, Result<(), TransportError>>;
     fn call(&self, request: Request, context: TraceContext, deadline: Duration) -> Boxed<'_, Result<Reply, CallError>>;
     fn stop(&self) -> Boxed<'_, ()>;
+    fn reach(&self, node: &NodeId, address: &str) -> Result<(), TransportError>;
+    fn forget(&self, node: &NodeId);
 }
 
 impl<T: Transport> AnyTransport for T {
@@ -56,6 +72,12 @@ impl<T: Transport> AnyTransport for T {
     }
     fn stop(&self) -> Boxed<'_, ()> {
         Box::pin(Transport::stop(self))
+    }
+    fn reach(&self, node: &NodeId, address: &str) -> Result<(), TransportError> {
+        Transport::reach(self, node, address)
+    }
+    fn forget(&self, node: &NodeId) {
+        Transport::forget(self, node);
     }
 }
 

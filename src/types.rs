@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::mutant::{self, Mutant};
+
 /// The longest name that a cluster, a group or a node may have, in bytes.
 pub const NAME_LEN_MAX: usize = 253;
 
@@ -158,6 +160,9 @@ impl Term {
     /// The next term, or `None` at the end of the numbers.
     #[must_use]
     pub fn next(self) -> Option<Term> {
+        if mutant::on(Mutant::TermWraps) {
+            return Some(Term(self.0.wrapping_add(1)));
+        }
         self.0.checked_add(1).map(Term)
     }
 }

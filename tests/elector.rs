@@ -748,3 +748,39 @@ async fn a_guard_that_is_never_dropped_does_not_hang_a_shutdown() {
     assert!(patiently(lead.verify()).await.is_err());
     assert_eq!(patiently(lead.lost()).await, LossCause::ShuttingDown);
 }
+
+/// `verify` needs a quorum that answers from now on: what was heard before is no proof.
+#[tokio::test]
+async fn a_leader_that_is_cut_off_cannot_verify_its_guard() {
+    let cluster = Cluster::start(3).await;
+    let (leader, lead) = first_to_lead(&cluster.electors, &[0, 1, 2]).await;
+    cluster.network.isolate(&node(leader), &[node(0), node(1), node(2)]);
+    assert!(patiently(lead.verify()).await.is_err());
+}
+
+/// E5: whoever hears that a guard is revoked, be it an observer of the same process, finds it revoked.
+#[tokio::test]
+async fn a_guard_is_revoked_before_anybody_hears_of_it() {
+    let held: Arc<Mutex<Option<Leadership>>> = Arc::default();
+    let (seen, late) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let cluster = Cluster::start_with(1, |_, builder| {
+        let (held, seen, late) = (held.clone(), seen.clone(), late.clone());
+        builder.observer(move |event: &Event| {
+            if matches!(event.kind, EventKind::GuardRevoked { .. }) {
+                seen.fetch_add(1, Ordering::SeqCst);
+                let valid = held.lock().expect("unpoisoned").as_ref().is_some_and(Leadership::is_valid);
+                late.fetch_add(usize::from(valid), Ordering::SeqCst);
+            }
+        })
+    })
+    .await;
+    let lead = patiently(cluster.electors[0].campaign()).await.expect("it leads");
+    *held.lock().expect("unpoisoned") = Some(lead.clone());
+    let elector = cluster.electors[0].clone();
+    let resigned = tokio::spawn(async move { elector.resign().await });
+    until("the guard is revoked", async || (seen.load(Ordering::SeqCst) > 0).then_some(())).await;
+    assert_eq!(late.load(Ordering::SeqCst), 0, "the guard said yes when its end was told");
+    drop(held.lock().expect("unpoisoned").take());
+    drop(lead);
+    patiently(resigned).await.expect("no panic").expect("it led");
+}

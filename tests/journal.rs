@@ -63,11 +63,12 @@ fn position(kind: &EventKind) -> usize {
         ElectionStarted RoundStarted RequestSent ReplyReceived CallFailed QuorumReached RoundEnded ElectionEnded
         Elected RecordAppended RecordAccepted RecordAdopted Committed Established BecameExclusive LeadershipEnded
         GuardRevoked Resigned LeaderResigned WorkStarted WorkEnded TransferStarted TransferEnded RequestReceived
-        RequestAnswered PersistStarted PersistEnded PersistFailed Paused Alarmed Stopped
+        RequestAnswered PersistStarted PersistEnded PersistFailed Paused Alarmed Stopped ChangeStarted ChangeEnded
+        MembersChanged
     }
 }
 
-const KINDS: usize = 40;
+const KINDS: usize = 43;
 
 fn context() -> TraceContext {
     TraceContext { trace_id: u128::MAX - 5, span_id: u64::MAX, flags: 1 }
@@ -192,6 +193,9 @@ fn of_office() -> Vec<EventKind> {
         EventKind::LeaderResigned { leader: node("n1"), resigned_term: term },
         EventKind::WorkStarted,
         EventKind::WorkEnded { work_term: term },
+        EventKind::ChangeStarted { change: Change::Add, node: node("n4") },
+        EventKind::ChangeEnded { change: Change::Remove, node: node("n4"), outcome: ChangeOutcome::TimedOut },
+        EventKind::MembersChanged { id, voters: vec![node("n1"), node("n2")], non_voters: vec![node("n4")] },
         EventKind::TransferStarted { to: node("n2") },
         EventKind::TransferEnded { to: node("n2"), outcome: TransferOutcome::CalledOff },
         EventKind::PersistStarted { write, causes },

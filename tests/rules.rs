@@ -13,6 +13,8 @@ mod durability;
 mod learning;
 #[path = "rules/lease.rs"]
 mod lease;
+#[path = "rules/membership.rs"]
+mod membership;
 #[path = "rules/office.rs"]
 mod office;
 #[path = "rules/promises.rs"]

@@ -22,9 +22,14 @@ fn every_story_goes_as_it_is_told() {
     assert!(failed.is_empty(), "{} of {} stories failed\n\n{}", failed.len(), files.len(), failed.join("\n"));
 }
 
+/// Also for the package that tells them to a machine with faults.
+fn directory() -> PathBuf {
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|above| above.join("tests/stories"));
+    above.into_iter().find(|directory| directory.is_dir()).expect("tests/stories")
+}
+
 fn files() -> Vec<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stories");
-    let entries = fs::read_dir(directory).expect("tests/stories");
+    let entries = fs::read_dir(directory()).expect("tests/stories");
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "txt"));
     files.sort();
@@ -45,38 +50,21 @@ fn run(file: &Path, rewrite: bool) -> Result<(), String> {
     let mut said: Vec<String> = told.failures.iter().map(|failure| format!("{shown}: {failure}")).collect();
     if !rewrite && told.text != text {
         said.push(format!("{shown} is told otherwise (- file, + now; HUSTINGS_REWRITE=1 rewrites):"));
-        said.extend(diff(&text, &told.text));
+        said.extend(told.difference(&text));
     }
     if said.is_empty() { Ok(()) } else { Err(said.join("\n") + "\n") }
 }
 
-/// The lines that differ, with the line of the file at which they do: at most forty.
-fn diff(old: &str, new: &str) -> Vec<String> {
-    let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
-    // The length of the longest common subsequence of what begins at each pair of lines.
-    let mut common = vec![vec![0_u32; new.len() + 1]; old.len() + 1];
-    for a in (0..old.len()).rev() {
-        for b in (0..new.len()).rev() {
-            common[a][b] =
-                if old[a] == new[b] { common[a + 1][b + 1] + 1 } else { common[a + 1][b].max(common[a][b + 1]) };
-        }
-    }
-    let (mut a, mut b, mut lines) = (0, 0, Vec::new());
-    while (a < old.len() || b < new.len()) && lines.len() < 40 {
-        if a < old.len() && b < new.len() && old[a] == new[b] {
-            (a, b) = (a + 1, b + 1);
-        } else if b == new.len() || (a < old.len() && common[a + 1][b] >= common[a][b + 1]) {
-            lines.push(format!("{:>5} - {}", a + 1, old[a]));
-            a += 1;
-        } else {
-            lines.push(format!("{:>5} + {}", a + 1, new[b]));
-            b += 1;
-        }
-    }
-    lines
-}
-
+/// SCENARIOS: each has a story, or a test where it concerns a real disk, socket or user, named after its number.
 #[test]
-fn a_difference_is_shown_with_its_line() {
-    assert_eq!(diff("a\nb\nc\n", "a\nx\nc\nd\n"), ["    2 - b", "    3 + x", "    4 + d"]);
+fn every_scenario_is_told_or_tested_under_its_number() {
+    const SCENARIOS: u32 = 48;
+    let stories: String = files().iter().map(|file| name(file) + "\n").collect();
+    let tests = fs::read_to_string(directory().with_file_name("scenarios.rs")).expect("tests/scenarios.rs");
+    let is_covered = |number: &u32| {
+        let begin = format!("scenario_{number:02}_");
+        stories.lines().any(|name| name.starts_with(&begin)) || tests.contains(&format!("fn {begin}"))
+    };
+    let missing: Vec<u32> = (1..=SCENARIOS).filter(|number| !is_covered(number)).collect();
+    assert!(missing.is_empty(), "without a story and without a test: {missing:?}");
 }

@@ -35,6 +35,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("check", 4),
     ("report", 5),
     ("elector", 5),
+    ("bin", 6),
 ];
 /// Floors whose modules may know each other: the words, and the contracts.
 const KNOW_EACH_OTHER: &[u32] = &[1, 3];
@@ -248,7 +249,12 @@ impl Source {
         code.resize(raw.len(), String::new());
         let is_tests = |at: &usize| {
             let next = code.get(at + 1).map_or("", |line| line.trim());
-            code[*at].trim() == "#[cfg(test)]" && (next.starts_with("mod ") || next.starts_with("pub mod "))
+            match code[*at].trim() {
+                "#[cfg(test)]" => next.starts_with("mod ") || next.starts_with("pub mod "),
+                // Part of no build but that of the mutants.
+                "#[cfg(hustings_mutants)]" => next.starts_with("mod "),
+                _ => false,
+            }
         };
         let tests = (0..code.len()).find(is_tests).unwrap_or(code.len());
         Source { path: path.to_owned(), raw, code, tests }
@@ -520,6 +526,7 @@ fn impurities_are_found() {
     }
     assert!(found("let s = \"tokio\"; let async_ish = 'x'; /* HashMap */").is_empty());
     assert!(found("fn f() {}\n#[cfg(test)]\nmod tests {\n    use std::thread;\n}").is_empty());
+    assert!(found("#[cfg(hustings_mutants)]\nmod chosen {\n    use std::env;\n}").is_empty());
     assert!(impurities(&Source::new("src/driver/run.rs", "use tokio::time;")).is_empty());
 }
 

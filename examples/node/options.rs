@@ -11,6 +11,7 @@ pub(crate) const USAGE: &str = "usage: node --id ID --listen HOST:PORT --peer ID
   --cluster NAME       the cluster's name (default: demo)
   --heartbeat MS       between two heartbeats (default: 50); timeouts follow, all members need the same
   --journal FILE       append every event as a JSON line
+  --clock-ahead MS     the wall clock of its traces is that far ahead: shows what a viewer makes of it
   --insecure           plaintext beyond loopback
   --all                print writes and single requests too";
 
@@ -21,6 +22,7 @@ pub(crate) struct Options {
     pub(crate) data: PathBuf,
     pub(crate) cluster: String,
     pub(crate) heartbeat_ms: u64,
+    pub(crate) clock_ahead_ms: u64,
     pub(crate) journal: Option<PathBuf>,
     pub(crate) insecure: bool,
     pub(crate) all: bool,
@@ -38,6 +40,7 @@ impl Options {
             data: PathBuf::new(),
             cluster: "demo".into(),
             heartbeat_ms: 50,
+            clock_ahead_ms: 0,
             journal: None,
             insecure: false,
             all: false,
@@ -51,7 +54,8 @@ impl Options {
                 "--cluster" => options.cluster = value()?,
                 "--journal" => options.journal = Some(PathBuf::from(value()?)),
                 "--peer" => options.peers.push(peer(&value()?)?),
-                "--heartbeat" => options.heartbeat_ms = milliseconds(&value()?)?,
+                "--heartbeat" => options.heartbeat_ms = milliseconds(&flag, &value()?)?,
+                "--clock-ahead" => options.clock_ahead_ms = milliseconds(&flag, &value()?)?,
                 "--insecure" => options.insecure = true,
                 "--all" => options.all = true,
                 "--help" | "-h" => return Ok(None),
@@ -80,6 +84,6 @@ fn peer(text: &str) -> Result<(String, String), String> {
     Ok((id.to_owned(), address.to_owned()))
 }
 
-fn milliseconds(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("--heartbeat {text:?} is not a number of milliseconds"))
+fn milliseconds(flag: &str, text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("{flag} {text:?} is not a number of milliseconds"))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hustings::elector::{BoxError, Elector};
 use hustings::event::{Event, EventKind, Role};
-use hustings::telemetry::Guard;
+use hustings::telemetry::{Guard, Spans};
 use hustings::transport::memory::MemoryNetwork;
 use hustings::types::{NodeId, Term};
 use tempfile::TempDir;
@@ -20,6 +20,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 struct Member {
     elector: Elector,
+    spans: Option<Spans>,
     dead: Arc<AtomicBool>,
 }
 
@@ -78,11 +79,12 @@ impl<'a> Cluster<'a> {
             .transport(self.network.transport(node))
             .data_dir(self.disks.path().join(node.as_str()))
             .observer(observer);
-        if let Some(telemetry) = self.telemetry {
-            builder = builder.telemetry(telemetry.spans_for("watch", node.as_str()).build());
+        let spans = self.telemetry.map(|telemetry| telemetry.spans_for("watch", node.as_str()).build());
+        if let Some(spans) = &spans {
+            builder = builder.telemetry(spans.clone());
         }
         let elector = builder.start().await?;
-        self.members.insert(node.clone(), Member { elector, dead });
+        self.members.insert(node.clone(), Member { elector, spans, dead });
         Ok(())
     }
 
@@ -143,10 +145,23 @@ impl<'a> Cluster<'a> {
         Ok(())
     }
 
+    fn winner(&self) -> Option<&Member> {
+        let leaders = self.members.values().filter(|member| member.elector.view().role == Role::Leader);
+        leaders.max_by_key(|member| member.elector.view().term)
+    }
+
+    /// Where Jaeger shows the newest election, if it runs where the traces go, with its page at the usual port.
+    pub(crate) fn page_of_last_election(&self) -> Option<String> {
+        let winner = self.winner()?;
+        let election = winner.spans.as_ref()?.election(winner.elector.group());
+        let (_, authority) = self.telemetry?.resolved().endpoint()?.split_once("://")?;
+        let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+        election.is_valid().then(|| format!("http://{host}:16686/trace/{:032x}", election.trace_id))
+    }
+
     /// The tree of the newest election that was won, from the winner's own memory.
     pub(crate) fn last_election(&self) -> Option<String> {
-        let newest = self.members.values().filter(|member| member.elector.view().role == Role::Leader);
-        let winner = newest.max_by_key(|member| member.elector.view().term)?;
+        let winner = self.winner()?;
         let won = winner.elector.explain().into_iter().rev().find(|election| election.campaign().is_some())?;
         Some(won.to_string())
     }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::office::{LossCause, Office};
-use crate::node::{Input, TransferRefused};
+use crate::event::Change;
+use crate::node::{Input, MembershipRefused, TransferRefused};
 use crate::types::{NodeId, Term, Time};
 
 /// When user work may begin.
@@ -29,6 +30,8 @@ pub(crate) enum Parcel {
     Input(usize, Input),
     /// A wish of a handle.
     Command(usize, Command),
+    /// A node that was removed a while ago need not be reached any more, unless it is a member again.
+    Forget(NodeId),
 }
 
 /// What a handle asks.
@@ -44,6 +47,8 @@ pub(crate) enum Command {
     Transfer { term: Option<Term>, to: Option<NodeId>, reply: oneshot::Sender<Result<NodeId, TransferFailure>> },
     /// Replace the proclaimed value.
     Proclaim { value: Bytes, reply: oneshot::Sender<Result<(), ProclaimFailure>> },
+    /// Add a member, or remove one.
+    Change { change: Change, node: NodeId, address: Option<String>, reply: oneshot::Sender<Result<(), ChangeFailure>> },
     /// Drain, hand over, leave.
     Shutdown,
     /// The last guard of this term was dropped.
@@ -60,6 +65,15 @@ pub(crate) enum TransferFailure {
     Refused(TransferRefused),
     CalledOff,
     Failed,
+}
+
+/// Why the members were not changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ChangeFailure {
+    Refused(MembershipRefused),
+    Address(String),
+    TimedOut,
+    LeadershipEnded,
 }
 
 /// Why a value was not proclaimed.
@@ -114,6 +128,7 @@ pub(super) enum Waiter {
     Verify { since: Time, office: Arc<Office>, reply: oneshot::Sender<Result<(), LossCause>> },
     Resign { office: Arc<Office>, reply: oneshot::Sender<Result<Term, NotLeading>> },
     Transfer { reply: oneshot::Sender<Result<NodeId, TransferFailure>> },
+    Change { change: Change, node: NodeId, reply: oneshot::Sender<Result<(), ChangeFailure>> },
     Proclaim { office: Arc<Office>, index: Option<u64>, reply: oneshot::Sender<Result<(), ProclaimFailure>> },
 }
 
@@ -125,6 +140,7 @@ impl Waiter {
             Waiter::Verify { reply, .. } => reply.is_closed(),
             Waiter::Resign { reply, .. } => reply.is_closed(),
             Waiter::Transfer { reply, .. } => reply.is_closed(),
+            Waiter::Change { reply, .. } => reply.is_closed(),
             Waiter::Proclaim { reply, .. } => reply.is_closed(),
         }
     }

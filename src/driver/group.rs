@@ -6,14 +6,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
-use super::command::{Guard, Mail, NotLeading, ProclaimFailure, StartWhen, TransferFailure, Waiter, tell};
+use super::command::{
+    ChangeFailure, Guard, Mail, NotLeading, ProclaimFailure, StartWhen, TransferFailure, Waiter, tell,
+};
 use super::office::{LossCause, Office};
 use super::pulse::Pulse;
 use super::view::{self, Cause, View};
-use crate::event::{Event, EventKind, RecordCause, Role, TransferOutcome};
+use crate::event::{Change, ChangeOutcome, Event, EventKind, RecordCause, Role, TransferOutcome};
 use crate::node::Node;
-use crate::record::RecordId;
-use crate::types::{GroupId, Term, Time};
+use crate::record::{Member, RecordId};
+use crate::types::{GroupId, NodeId, Term, Time};
 
 /// How many events the slowest reader of the stream may be behind.
 pub(crate) const EVENTS_CAPACITY: usize = 1024;
@@ -24,6 +26,7 @@ pub(crate) struct Published {
     pub(crate) view: watch::Sender<View>,
     pub(crate) events: broadcast::Sender<Arc<Event>>,
     pub(crate) proclaimed: watch::Sender<Option<Bytes>>,
+    pub(crate) members: watch::Sender<Vec<Member>>,
 }
 
 /// User work under a term, as far as the core was told.
@@ -45,6 +48,8 @@ pub(super) struct Group {
     pub(super) pause_told: bool,
     published: Published,
     committed: Option<RecordId>,
+    /// The nodes of the newest record, as far as events told.
+    listed: Vec<NodeId>,
     /// The current term of office.
     office: Option<Arc<Office>>,
     work: Option<Work>,
@@ -62,9 +67,13 @@ impl Group {
             view: watch::Sender::new(view::of(&node, Cause::Started)),
             events: broadcast::Sender::new(EVENTS_CAPACITY),
             proclaimed: watch::Sender::new(None),
+            members: watch::Sender::new(Vec::new()),
         };
+        let record = node.hard_state().record.as_ref();
+        let listed = record.map(|record| record.members.iter().map(|member| member.node.clone()).collect());
         Group {
             id: node.config().group.clone(),
+            listed: listed.unwrap_or_else(|| node.config().members.clone()),
             node,
             pulse,
             armed: Time::NEVER,
@@ -93,6 +102,12 @@ impl Group {
             self.committed = committed.map(|record| record.id);
             let value = committed.map(|record| record.proclaimed.clone());
             self.published.proclaimed.send_replace(value);
+            let members = committed.map(|record| record.members.clone()).unwrap_or_default();
+            self.published.members.send_if_modified(|known| {
+                let changed = *known != members;
+                *known = members;
+                changed
+            });
         }
     }
 
@@ -210,6 +225,27 @@ impl Group {
         self.work.take_if(|work| work.office.term == term).is_some()
     }
 
+    /// Who need not be reached any more: removed, or never added.
+    pub(super) fn departed(&mut self, events: &[Event]) -> Vec<NodeId> {
+        let mut departed = Vec::new();
+        for event in events {
+            match &event.kind {
+                EventKind::MembersChanged { voters, non_voters, .. } => {
+                    let listed: Vec<NodeId> = voters.iter().chain(non_voters).cloned().collect();
+                    let before = std::mem::replace(&mut self.listed, listed);
+                    departed.extend(before.into_iter().filter(|node| !self.listed.contains(node)));
+                }
+                EventKind::ChangeEnded { change: Change::Add, node, outcome }
+                    if *outcome != ChangeOutcome::Completed =>
+                {
+                    departed.push(node.clone());
+                }
+                _ => {}
+            }
+        }
+        departed
+    }
+
     /// Remembers why the guard will be revoked.
     pub(super) fn wish(&mut self, wish: LossCause) {
         self.wish = wish;
@@ -217,7 +253,7 @@ impl Group {
 
     /// A shutdown waits for work that long, and for the protocol a little longer.
     pub(super) fn leave_by(&mut self, now: Time) {
-        let patience = self.drain_limit + self.node.config().timing.election_timeout_max * 2;
+        let patience = self.drain_limit.saturating_add(self.node.config().timing.election_timeout_max * 2);
         self.leave_at = self.leave_at.min(now + patience);
     }
 
@@ -261,6 +297,12 @@ impl Group {
                 Some(result) => tell(reply, result),
                 None if self.node.role() == Role::Stopped => tell(reply, Err(TransferFailure::Failed)),
                 None => return Some(Waiter::Transfer { reply }),
+            },
+            Waiter::Change { change, node, reply } => match changed(events, change, &node) {
+                Some(ChangeOutcome::Completed) => tell(reply, Ok(())),
+                Some(ChangeOutcome::TimedOut) => tell(reply, Err(ChangeFailure::TimedOut)),
+                Some(ChangeOutcome::LeadershipEnded) => tell(reply, Err(ChangeFailure::LeadershipEnded)),
+                None => return Some(Waiter::Change { change, node, reply }),
             },
             Waiter::Proclaim { office, index, reply } => {
                 let index = index.or_else(|| appended(events));
@@ -307,6 +349,13 @@ fn transferred(events: &[Event]) -> Option<Result<crate::types::NodeId, Transfer
             TransferOutcome::CalledOff => Err(TransferFailure::CalledOff),
             TransferOutcome::Failed => Err(TransferFailure::Failed),
         }),
+        _ => None,
+    })
+}
+
+fn changed(events: &[Event], wanted: Change, about: &NodeId) -> Option<ChangeOutcome> {
+    events.iter().find_map(|event| match &event.kind {
+        EventKind::ChangeEnded { change, node, outcome } if *change == wanted && node == about => Some(*outcome),
         _ => None,
     })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::calls::Calls;
-use super::command::{Command, NotLeading, Parcel, ProclaimFailure, TransferFailure, Waiter, tell};
+use super::command::{ChangeFailure, Command, NotLeading, Parcel, ProclaimFailure, TransferFailure, Waiter, tell};
 use super::group::Group;
 use super::office::LossCause;
 use super::pulse::{Pulse, is_heartbeat};
@@ -16,12 +16,13 @@ use super::timer::Timer;
 use super::writer::{Job, Writer};
 use super::{Doors, Handle, Setup, StartFailure};
 use crate::clock;
-use crate::event::{CallId, Role};
+use crate::event::{CallId, Change, Role};
 use crate::message::{Reply, ReplyBody, RequestBody};
+use crate::mutant::{self, Mutant};
 use crate::node::{Input, Node, Output};
 use crate::observer::{Beat, NoPropagator, Observer, Propagator, Vitals, Workload};
 use crate::transport::{AnyTransport, Incoming};
-use crate::types::{GroupId, Time, TraceContext};
+use crate::types::{GroupId, NodeId, Time, TraceContext};
 
 /// How many messages are taken between two looks at the deadlines: a flood of messages cannot cost a leader its lease.
 const BURST_MAX: usize = 128;
@@ -115,6 +116,7 @@ impl Driver {
             view: published.view.subscribe(),
             events: published.events.downgrade(),
             proclaimed: published.proclaimed.subscribe(),
+            members: published.members.subscribe(),
             inbox: self.doors.inbox.clone(),
             ended: self.doors.ended.clone(),
             lag: self.doors.lag.clone(),
@@ -244,6 +246,7 @@ impl Driver {
         match parcel {
             Parcel::Input(at, input) => self.input(at, input),
             Parcel::Command(at, command) => self.command(at, command),
+            Parcel::Forget(node) => self.forget(&node),
         }
     }
 
@@ -276,7 +279,10 @@ impl Driver {
     fn carry_out(&mut self, at: usize, now: Time) {
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
         let out = &mut self.out;
-        group.publish(now, &out.events);
+        let published_last = mutant::on(Mutant::ResignBeforeGuardRevoked);
+        if !published_last {
+            group.publish(now, &out.events);
+        }
         if let Some(persist) = out.persist.take() {
             let job = Job { group: at, id: group.id.clone(), write: persist.write, state: persist.state };
             self.writer.write(job, &self.doors.mail);
@@ -316,7 +322,18 @@ impl Driver {
         for call in out.dropped.drain(..) {
             self.open.remove(&call);
         }
+        if published_last {
+            group.publish(now, &out.events);
+        }
         group.answer_waiters(&out.events);
+        for node in group.departed(&out.events) {
+            // Later, since what is on its way to it still needs the connection.
+            let (mail, patience) = (self.doors.mail.clone(), group.node.config().timing.election_timeout_max);
+            tokio::spawn(async move {
+                tokio::time::sleep(patience).await;
+                mail.send(Parcel::Forget(node));
+            });
+        }
         out.clear();
         if group.node.role() == Role::Stopped {
             self.retire(at);
@@ -388,6 +405,7 @@ impl Driver {
                     }
                 }
             }
+            Command::Change { change, node, address, reply } => self.change(at, change, node, address, reply),
             Command::Proclaim { value, reply } => match in_term(None) {
                 None => tell(reply, Err(ProclaimFailure::NotLeading)),
                 Some(office) => {
@@ -405,6 +423,39 @@ impl Driver {
                     self.end_work(at, term);
                 }
             }
+        }
+    }
+
+    fn change(
+        &mut self,
+        at: usize,
+        change: Change,
+        node: NodeId,
+        address: Option<String>,
+        reply: oneshot::Sender<Result<(), ChangeFailure>>,
+    ) {
+        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
+        if let Err(refused) = group.node.can_change(change, &node) {
+            return tell(reply, Err(ChangeFailure::Refused(refused)));
+        }
+        if let Some(Err(error)) = address.map(|address| self.transport.reach(&node, &address)) {
+            return tell(reply, Err(ChangeFailure::Address(error.to_string())));
+        }
+        group.wait(Waiter::Change { change, node: node.clone(), reply });
+        self.input(
+            at,
+            match change {
+                Change::Add => Input::AddMember(node),
+                Change::Remove => Input::RemoveMember(node),
+            },
+        );
+    }
+
+    fn forget(&self, node: &NodeId) {
+        let lists =
+            |group: &Group| group.node.hard_state().record.as_ref().is_none_or(|record| record.member(node).is_some());
+        if !self.groups.iter().flatten().any(lists) {
+            self.transport.forget(node);
         }
     }
 

@@ -34,6 +34,7 @@ pub struct ElectorBuilder {
     timing: Timing,
     priority: u8,
     trust_connection_refused: bool,
+    joins: bool,
     insecure: bool,
     store: Option<Store>,
     transport: Option<Arc<dyn AnyTransport>>,
@@ -81,6 +82,7 @@ impl ElectorBuilder {
             timing: Timing::default(),
             priority: 100,
             trust_connection_refused: false,
+            joins: false,
             insecure: false,
             store: None,
             transport: None,
@@ -122,7 +124,8 @@ impl ElectorBuilder {
     /// Every member, this one included, and its address. Required, here or by [`ElectorBuilder::members`].
     ///
     /// The names found the cluster at its first start. After that the stored record decides who is a member, and this
-    /// list only supplies addresses.
+    /// list only supplies addresses: after [`Elector::add_member`] and [`Elector::remove_member`] bring it up to date on
+    /// every member, for their next start.
     pub fn peers<N: Into<String>, A: Into<String>>(mut self, peers: impl IntoIterator<Item = (N, A)>) -> Self {
         self.peers = peers.into_iter().map(|(node, address)| (node.into(), Some(address.into()))).collect();
         self
@@ -169,6 +172,15 @@ impl ElectorBuilder {
     /// Speaks plaintext beyond loopback: anyone who reaches the address can vote.
     pub fn insecure(mut self) -> Self {
         self.insecure = true;
+        self
+    }
+
+    /// This node joins a cluster that exists: it never takes part in a founding, and waits until the leader has added it
+    /// ([`Elector::add_member`]). [`ElectorBuilder::peers`] lists the members of the time, and this node.
+    ///
+    /// Needed for the first start on a disk only, and harmless afterwards.
+    pub fn join_existing(mut self) -> Self {
+        self.joins = true;
         self
     }
 
@@ -300,6 +312,7 @@ impl ElectorBuilder {
         config.timing = self.timing.clone();
         config.priority = self.priority;
         config.trust_connection_refused = self.trust_connection_refused;
+        config.joins = self.joins;
         Ok(config)
     }
 

@@ -2,6 +2,7 @@
 
 use crate::config::ConfigError;
 use crate::driver::LossCause;
+use crate::node::MembershipRefused;
 use crate::observer::journal::JournalError;
 use crate::storage::StorageError;
 use crate::transport::TransportError;
@@ -192,6 +193,42 @@ impl ProclaimError {
             ProclaimError::TooLong { .. } => "too_long",
             ProclaimError::Lost(_) => "lost",
             ProclaimError::Stopped => "stopped",
+        }
+    }
+}
+
+/// Why the members were not changed, or may not have been.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MembershipError {
+    /// The change cannot begin. Nothing was changed.
+    #[error(transparent)]
+    Refused(#[from] MembershipRefused),
+    /// The address cannot be used. Nothing was changed.
+    #[error("the address cannot be used: {0}")]
+    Address(String),
+    /// The newcomer did not answer, or did not catch up, within ten election timeouts. It may be a member without a vote,
+    /// which counts for nothing: adding it again goes on from there, and removing it is possible.
+    #[error("the newcomer did not catch up in time")]
+    TimedOut,
+    /// Leadership ended. The change may still be committed by a later leader: ask it who the members are.
+    #[error("leadership ended before the change was committed")]
+    LeadershipEnded,
+    /// The elector has stopped. The change may still be committed by a later leader.
+    #[error("the elector has stopped")]
+    Stopped,
+}
+
+impl MembershipError {
+    /// A stable name for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            MembershipError::Refused(refused) => refused.code(),
+            MembershipError::Address(_) => "address",
+            MembershipError::TimedOut => "timed_out",
+            MembershipError::LeadershipEnded => "leadership_ended",
+            MembershipError::Stopped => "stopped",
         }
     }
 }

@@ -13,8 +13,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{
-    Alarm, Event, EventKind, LeadershipEnd, LossOfLeader, Outcome, PersistCause, RecordCause, Role, TransferOutcome,
-    Trigger, Waited,
+    Alarm, Change, ChangeOutcome, Event, EventKind, LeadershipEnd, LossOfLeader, Outcome, PersistCause, RecordCause,
+    Role, TransferOutcome, Trigger, Waited,
 };
 use crate::message::{Reason, RequestKind, Verdict};
 use crate::record::RecordId;
@@ -107,6 +107,9 @@ pub fn is_routine(kind: &EventKind) -> bool {
         | EventKind::LeaderResigned { .. }
         | EventKind::WorkStarted
         | EventKind::WorkEnded { .. }
+        | EventKind::ChangeStarted { .. }
+        | EventKind::ChangeEnded { .. }
+        | EventKind::MembersChanged { .. }
         | EventKind::TransferStarted { .. }
         | EventKind::TransferEnded { .. }
         | EventKind::PersistFailed { .. }
@@ -195,11 +198,24 @@ words! {
         Equivocation "equivocation",
         NamingImpossible "too few disks left to name a new one",
         TermExhausted "terms used up",
+        NotAMember "not a member of the cluster",
     }
     RecordCause {
         NoOp "no-op",
         Proclaim "proclaim",
         Naming "naming",
+        AddNonVoter "member without a vote",
+        AddVoter "voter",
+        Remove "removal",
+    }
+    Change {
+        Add "addition",
+        Remove "removal",
+    }
+    ChangeOutcome {
+        Completed "completed",
+        TimedOut "timed out",
+        LeadershipEnded "ended with the leadership",
     }
 }
 
@@ -353,6 +369,12 @@ impl fmt::Display for Text<'_> {
             E::LeaderResigned { leader, resigned_term } => write!(f, "leader {leader} resigned {resigned_term}"),
             E::WorkStarted => write!(f, "work started{}", Under(self.event.map(|event| event.term))),
             E::WorkEnded { work_term } => write!(f, "work ended{}", Under(Some(*work_term))),
+            E::ChangeStarted { change, node } => write!(f, "{change} of {node} begins"),
+            E::ChangeEnded { change, node, outcome } => write!(f, "{change} of {node} {outcome}"),
+            E::MembersChanged { id, voters, non_voters } => {
+                write!(f, "members of {id}: {}", Names(voters))?;
+                if non_voters.is_empty() { Ok(()) } else { write!(f, ", without a vote {}", Names(non_voters)) }
+            }
             E::TransferStarted { to } => write!(f, "transfer to {to}"),
             E::TransferEnded { to, outcome } => write!(f, "transfer to {to} {outcome}"),
             E::RequestReceived { call: _, id, from, kind, asked_term, context } => {

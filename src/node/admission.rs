@@ -8,6 +8,7 @@ use crate::event::{Alarm, CallId, EventKind};
 use crate::message::{
     CallError, Identity, PROTOCOL_VERSION_MIN, Reason, Reply, Request, RequestBody, RequestId, RequestKind, Verdict,
 };
+use crate::mutant::{self, Mutant};
 use crate::record::RecordId;
 use crate::types::{Founding, NodeId, Term, TraceContext};
 
@@ -46,6 +47,7 @@ impl Node {
             return self.refuse(&inbound, reason);
         }
         self.see(&request.from);
+        self.count_any_message(&request.from);
         match request.body {
             RequestBody::PreVote { last } => self.receive_pre_vote(&inbound, last),
             RequestBody::RequestVote { last, transfer } => self.receive_request_vote(inbound, last, transfer),
@@ -57,7 +59,8 @@ impl Node {
 
     fn admit(&mut self, request: &Request, peer: Option<&NodeId>) -> Result<(), (Reason, Option<Alarm>)> {
         let from = &request.from;
-        if request.to != self.config.node || from.cluster != self.config.cluster || from.group != self.config.group {
+        let cluster = from.cluster == self.config.cluster || mutant::on(Mutant::ClusterUnchecked);
+        if request.to != self.config.node || !cluster || from.group != self.config.group {
             return Err((Reason::WrongCluster, Some(Alarm::WrongCluster)));
         }
         if !same_founding(from.founding, self.hard.founding) {
@@ -93,7 +96,10 @@ impl Node {
     fn is_known(&self, request: &Request) -> bool {
         let theirs: Option<RecordId> = match &request.body {
             RequestBody::PreVote { last } | RequestBody::RequestVote { last, .. } => *last,
-            RequestBody::AppendEntries { record, .. } => record.as_ref().map(|record| record.id),
+            // A leader that was added while this node was away; a heartbeat says what its newest committed record is.
+            RequestBody::AppendEntries { record, committed, .. } => {
+                record.as_ref().map(|record| record.id).max(*committed)
+            }
             RequestBody::TimeoutNow | RequestBody::Resign => None,
         };
         match &self.hard.record {
@@ -111,11 +117,7 @@ impl Node {
     /// Remembers the newest life of a peer; a disk that the record names is not displaced by one that it does not.
     /// Strangers are not remembered: what they claim costs no memory.
     fn see(&mut self, from: &Identity) {
-        let listed = match &self.hard.record {
-            Some(record) => record.member(&from.node).is_some(),
-            None => self.config.members.contains(&from.node),
-        };
-        if !listed {
+        if !self.is_expected(&from.node) {
             return;
         }
         let named = |node: &Node, disk| node.hard.record.as_ref().is_some_and(|record| record.names(&from.node, disk));
@@ -131,10 +133,18 @@ impl Node {
         }
     }
 
+    /// Whether this node would take that one for a member: by the record, and before there is one by the list.
+    fn is_expected(&self, node: &NodeId) -> bool {
+        match &self.hard.record {
+            Some(record) => record.member(node).is_some(),
+            None => self.config.members.contains(node),
+        }
+    }
+
     pub(super) fn receive_reply(&mut self, reply: Reply) {
         let foreign = reply.to != self.holder()
             || reply.id.0 >= self.next_request
-            || reply.from.cluster != self.config.cluster
+            || (reply.from.cluster != self.config.cluster && !mutant::on(Mutant::ClusterUnchecked))
             || reply.from.group != self.config.group
             || reply.from.node == self.config.node;
         let outdated = reply.from.version < PROTOCOL_VERSION_MIN;
@@ -154,7 +164,7 @@ impl Node {
             return;
         }
         self.see(&reply.from);
-        if reply.verdict == Verdict::Refused(Reason::DuplicateNode) {
+        if reply.verdict == Verdict::Refused(Reason::DuplicateNode) && self.is_expected(&reply.from.node) {
             // A member knows a newer start of this very disk: two processes share it, and this is the older one (D1).
             self.alarm(Alarm::DuplicateNode, Some(self.config.node.clone()));
             return self.stop();

@@ -21,6 +21,8 @@ pub(super) struct Campaign {
     pub(super) asked_at: Time,
     /// When the quorum granted.
     pub(super) won_at: Time,
+    /// Who has answered a pre-vote of it: those at least can be reached.
+    pub(super) heard: Vec<NodeId>,
 }
 
 /// One round: who was asked, and what each answered.
@@ -58,7 +60,8 @@ impl Ballot {
     }
 
     pub(super) fn granted(&self) -> usize {
-        self.count(|answer| matches!(answer, Answer::Granted { .. }))
+        let granted = self.count(|answer| matches!(answer, Answer::Granted { .. }));
+        granted + usize::from(mutant::on(Mutant::SelfCountedTwice) && granted > 0)
     }
 
     fn denied(&self) -> usize {
@@ -131,9 +134,16 @@ impl Node {
             call,
         });
         let by_transfer = transfer.is_some();
-        let campaign =
-            Campaign { trigger, started: self.now, rounds: 0, transfer, asked_at: Time::ZERO, won_at: Time::ZERO };
-        if by_transfer {
+        let campaign = Campaign {
+            trigger,
+            started: self.now,
+            rounds: 0,
+            transfer,
+            asked_at: Time::ZERO,
+            won_at: Time::ZERO,
+            heard: Vec::new(),
+        };
+        if by_transfer || mutant::on(Mutant::NoPreVote) {
             self.become_candidate(campaign);
         } else {
             self.become_pre_candidate(campaign);
@@ -168,7 +178,8 @@ impl Node {
     pub(super) fn is_countable(&self, reply: &Reply, ballot: &Ballot) -> bool {
         let record = self.hard.record.as_ref();
         let in_round = reply.id.0 >= ballot.first_id || mutant::on(Mutant::OldRoundCounted);
-        in_round && record.is_some_and(|r| r.names(&reply.from.node, reply.from.disk))
+        let any_disk = mutant::on(Mutant::ReplacedDiskCounted);
+        in_round && record.is_some_and(|r| any_disk || r.names(&reply.from.node, reply.from.disk))
     }
 
     /// Puts the reply on the ballot; false if it does not belong there.
@@ -207,6 +218,16 @@ impl Node {
             if pre_vote { crate::message::RequestKind::PreVote } else { crate::message::RequestKind::RequestVote };
         self.emit(EventKind::CallFailed { id, to: to.clone(), kind, error });
         true
+    }
+
+    /// Whoever answers a pre-vote, in time or late, can be reached.
+    pub(super) fn note_heard(&mut self, node: &NodeId) {
+        if let Part::PreCandidate(PreCandidate { campaign, .. }) | Part::Candidate(Candidate { campaign, .. }) =
+            &mut self.part
+            && !campaign.heard.contains(node)
+        {
+            campaign.heard.push(node.clone());
+        }
     }
 
     pub(super) fn ballot(&self) -> Option<&Ballot> {
@@ -270,6 +291,10 @@ impl Node {
     /// come; otherwise after U[0.2, 0.6] election timeouts. Never with a new election timeout: a refusal for a promise
     /// that has a moment left would cost a whole one.
     pub(super) fn retry_at(&mut self) -> Time {
+        if mutant::on(Mutant::NoSuccession) {
+            return self.now
+                + self.draw(self.config.timing.election_timeout_min, self.config.timing.election_timeout_max);
+        }
         let timeout = self.config.timing.election_timeout_min;
         let later = self.draw(timeout / 5, timeout * 3 / 5);
         self.free_at().unwrap_or(self.now + later)

@@ -13,8 +13,10 @@ use crate::types::{NodeId, Time};
 pub(super) struct Candidate {
     pub(super) campaign: Campaign,
     pub(super) ballot: Ballot,
-    /// A candidacy lasts at least one election timeout.
+    /// A candidacy lasts at least one election timeout...
     pub(super) deadline: Time,
+    /// ...unless nobody who can be reached is left to be asked: then it ends here.
+    pub(super) give_up_at: Time,
     /// When those are asked again whose call failed: a term is at stake.
     pub(super) resend_at: Time,
 }
@@ -23,8 +25,10 @@ impl Node {
     /// Paper §5.2: increments its term, votes for itself, asks the others. The request may leave beside its own write;
     /// its own vote counts only when durable (S3).
     pub(super) fn become_candidate(&mut self, mut campaign: Campaign) {
-        let Some(term) = self.hard.term.next() else { return };
-        self.advance_term(term);
+        let Some(term) = self.next_term() else { return };
+        if term > self.hard.term || mutant::on(Mutant::TermWraps) {
+            self.advance_term(term);
+        }
         self.hard.voted_for = Some(self.config.node.clone());
         self.change(PersistCause::OwnVote);
         campaign.rounds += 1;
@@ -34,7 +38,8 @@ impl Node {
         let timing = &self.config.timing;
         let patience = self.draw(timing.election_timeout_min, timing.election_timeout_max);
         let deadline = self.now + patience;
-        self.become_part(Part::Candidate(Candidate { campaign, ballot, deadline, resend_at: Time::NEVER }));
+        let (give_up_at, resend_at) = (Time::NEVER, Time::NEVER);
+        self.become_part(Part::Candidate(Candidate { campaign, ballot, deadline, give_up_at, resend_at }));
         self.start_round(false, round, term);
         let last = self.hard.last();
         for voter in self.other_voters() {
@@ -78,8 +83,35 @@ impl Node {
                 let retry_at = self.retry_at();
                 self.end_election(outcome, Some(retry_at));
             }
-            Tally::Won | Tally::Open => {}
+            Tally::Won | Tally::Open => self.plan_to_give_up(),
         }
+    }
+
+    /// Two candidates that each reach a bare quorum have split it with the first refusal, and whoever else there is cannot
+    /// be heard: to wait for them would cost an election timeout and more. Asking again costs nobody anything.
+    fn plan_to_give_up(&mut self) {
+        let hopeless = self.is_hopeless() && !mutant::on(Mutant::NoSuccession);
+        let timeout = self.config.timing.election_timeout_min;
+        let Part::Candidate(candidate) = &self.part else { return };
+        if hopeless && candidate.give_up_at == Time::NEVER {
+            let asked_at = candidate.campaign.asked_at;
+            let give_up_at = asked_at + self.draw(timeout / 5, timeout * 3 / 5);
+            if let Part::Candidate(candidate) = &mut self.part {
+                candidate.give_up_at = give_up_at;
+            }
+        }
+    }
+
+    /// Whether those that answered the pre-vote can no longer make a quorum.
+    fn is_hopeless(&self) -> bool {
+        let Part::Candidate(Candidate { campaign, ballot, .. }) = &self.part else { return false };
+        let open = |(node, answer): &(NodeId, Answer)| {
+            let reached = *node == self.config.node || campaign.heard.contains(node);
+            reached && matches!(answer, Answer::Awaited | Answer::Failed)
+        };
+        let open = ballot.votes.iter().filter(|vote| open(vote)).count();
+        // A hand-over asks without a pre-vote: nothing is known of who can be reached.
+        campaign.transfer.is_none() && ballot.granted() + open < self.quorum()
     }
 
     /// When nothing is owed to a former leader any more by the quorum that is clear first, this node in it: every quorum
@@ -110,13 +142,20 @@ impl Node {
     }
 
     pub(super) fn tick_candidate(&mut self) {
+        let hopeless = self.is_hopeless();
         let Part::Candidate(candidate) = &mut self.part else { return };
-        if self.now >= candidate.deadline {
+        let gives_up = self.now >= candidate.give_up_at && hopeless;
+        if self.now >= candidate.deadline || gives_up {
             let split = |answer: &Answer| matches!(answer, Answer::Refused { reason: Reason::AlreadyVoted, .. });
             let outcome =
                 if candidate.ballot.count(split) > 0 { Outcome::SplitVote } else { Outcome::QuorumUnreachable };
-            let retry_at = self.retry_at();
+            // The wait before a retry is over already for whoever gave up after it.
+            let retry_at = if gives_up { self.now } else { self.retry_at() };
             return self.end_election(outcome, Some(retry_at));
+        }
+        if self.now >= candidate.give_up_at {
+            // Somebody was heard late: there is hope again.
+            candidate.give_up_at = Time::NEVER;
         }
         if self.now < candidate.resend_at {
             return;

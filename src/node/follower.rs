@@ -207,13 +207,13 @@ impl Node {
             rank.map(|rank| timing.election_timeout_min + timing.succession_slot * u32::from(rank)),
             self.promises.quarantine_until(),
         );
-        let promotable = self.is_promotable();
+        let waits = self.is_promotable() || self.is_spectator();
         let Part::Follower(follower) = &mut self.part else { return };
         let Some(following) = &mut follower.leader else { return };
         following.contact = now;
         following.rank = rank;
         let deadline = (now + ranked.unwrap_or(follower.drawn)).max(quarantine);
-        follower.deadline = if promotable { deadline } else { Time::NEVER };
+        follower.deadline = if waits { deadline } else { Time::NEVER };
     }
 
     fn follow_anew(&mut self, holder: &Holder, election: TraceContext) {
@@ -251,10 +251,11 @@ impl Node {
         if last.is_none() {
             self.join(inbound.from.founding);
         }
-        self.hard.record = Some(record.clone());
+        let old = self.hard.record.replace(record.clone());
         self.change(PersistCause::Record { call: inbound.call });
         let from = inbound.from.node.clone();
         self.emit(EventKind::RecordAccepted { id: record.id, parent: record.parent, from });
+        self.tell_members(old.as_deref());
     }
 
     /// The leader says what of its term is committed; this node can tell which content that is if it holds it.
@@ -266,11 +267,14 @@ impl Node {
         }
         self.committed = Some(record.clone());
         self.emit(EventKind::Committed { id });
+        if !self.is_listed(&self.config.node) {
+            self.alarm(Alarm::NotAMember, Some(self.config.node.clone()));
+        }
     }
 
     /// Promises what was asked, at most what the disk says may be promised. A node that cannot keep a promise gives none.
     fn give_promise(&mut self, holder: &Holder, asked: Duration) -> Duration {
-        if self.is_amnesiac() || self.storage_failed {
+        if (self.is_amnesiac() && !mutant::on(Mutant::AmnesiacPromises)) || self.storage_failed {
             return Duration::ZERO;
         }
         let permitted = self.config.timing.promise_max;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::follower::Follower;
 use super::{Node, Part};
 use crate::event::{Alarm, EventKind, PersistCause, Trigger};
-use crate::message::{Identity, Reply, ReplyBody, RequestBody};
+use crate::message::{Identity, Reason, Reply, ReplyBody, RequestBody, Verdict};
 use crate::mutant::{self, Mutant};
 use crate::record::{Member, Record};
 use crate::types::{DiskId, Founding as FoundingHash, NodeId, Term, Time};
@@ -56,7 +56,9 @@ impl Node {
 
     pub(super) fn tick_founding(&mut self) {
         if self.now >= self.founding_deadline() {
-            self.tell_missing();
+            if !self.config.joins {
+                self.tell_missing();
+            }
             self.probe();
         }
     }
@@ -95,6 +97,9 @@ impl Node {
         if reply.id.0 < self.founding.first_id {
             return;
         }
+        if reply.verdict == Verdict::Refused(Reason::NotAMember) {
+            self.alarm(Alarm::NotAMember, Some(self.config.node.clone()));
+        }
         match reply.body {
             ReplyBody::Vote { record: Some(record), .. } => self.adopt(&record, reply.term, &reply.from),
             _ => self.hear_unfounded(&reply.from),
@@ -103,6 +108,9 @@ impl Node {
 
     /// Whoever has heard from every member that it too holds no record forms the first one, the same whoever forms it.
     fn try_to_found(&mut self) {
+        if self.config.joins {
+            return;
+        }
         let fresh = self.now.before(self.probe_interval() * 2);
         self.founding.heard.retain(|(.., at)| *at >= fresh);
         let heard = |node: &NodeId| self.founding.heard.iter().find(|(who, ..)| who == node).map(|(_, disk, _)| *disk);
@@ -154,7 +162,7 @@ impl Node {
     /// A1: takes over a record that is strictly newer, and at least the refuser's term. Only a follower without a leader
     /// or a pre-candidate comes here.
     pub(super) fn adopt(&mut self, record: &Arc<Record>, term: Term, from: &Identity) {
-        if Some(record.id) <= self.hard.last() {
+        if Some(record.id) <= self.hard.last() && !mutant::on(Mutant::AdoptNotAhead) {
             return;
         }
         let first = self.hard.record.is_none();
@@ -166,24 +174,34 @@ impl Node {
             self.join(from.founding);
         }
         let term = term.max(record.id.term);
-        if term > self.hard.term {
+        if term > self.hard.term && !mutant::on(Mutant::AdoptWithoutTerm) {
             self.advance_term(term);
         }
-        self.hard.record = Some(record.clone());
+        let old = self.hard.record.replace(record.clone());
         self.change(PersistCause::Adoption);
         self.emit(EventKind::RecordAdopted { id: record.id, from: from.node.clone() });
+        self.tell_members(old.as_deref());
         self.warn_if_unnamed();
     }
 
     fn warn_if_unnamed(&mut self) {
-        let unnamed = self.hard.record.as_ref().is_some_and(|r| !r.names(&self.config.node, self.identity.disk));
-        if unnamed {
-            self.alarm(Alarm::Amnesiac, Some(self.config.node.clone()));
+        let Some(record) = &self.hard.record else { return };
+        let me = self.config.node.clone();
+        match record.member(&me) {
+            None => self.alarm(Alarm::NotAMember, Some(me)),
+            Some(member) if member.disk != self.identity.disk => self.alarm(Alarm::Amnesiac, Some(me)),
+            Some(_) => {}
         }
     }
 
     /// A disk is cured when a leader has said that a record of its own term which names it is committed, and the disk
     /// holds that record. It votes in terms above that record's only.
+    ///
+    /// A record that names it without a vote cures it as well. What must not happen is that an earlier disk of this node
+    /// voted or acknowledged something, and this one does as if it had not. Whoever needs this disk's vote in a term
+    /// above the record's holds that record or a later one, as every leader of such a term does (L3): so the earlier disk
+    /// counts for nobody any more, and this one remembers everything since. And for the quorum that committed the record
+    /// this disk did not count, with a vote or without.
     pub(super) fn cure(&mut self) {
         if self.hard.named.is_some() {
             return;
@@ -192,7 +210,7 @@ impl Node {
         let told = committed.id == record.id && record.id.term == self.hard.term;
         let told = told || mutant::on(Mutant::NamedBeforeCommit);
         let held = self.durable.last == Some(record.id);
-        if told && held && record.names(&self.config.node, self.identity.disk) {
+        if told && held && record.lists(&self.config.node, self.identity.disk) {
             self.hard.named = Some(record.id.term);
             self.change(PersistCause::Naming);
         }

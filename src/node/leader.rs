@@ -6,8 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::campaign::Campaign;
+use super::membership::Pending;
 use super::office::Phase;
 use super::{Node, Part};
+use crate::config::Timing;
 use crate::event::{EventKind, Outcome, PersistCause, RecordCause, Role};
 use crate::message::{CallError, Reason, Reply, ReplyBody, RequestBody, RequestId, RequestKind, Verdict};
 use crate::mutant::{self, Mutant};
@@ -28,38 +30,58 @@ pub(super) struct Leader {
     /// The promise that is asked for.
     ask: Duration,
     next_heartbeat: Time,
-    progress: Vec<Progress>,
+    pub(super) progress: Vec<Progress>,
     /// When the last rounds were sent: the first request of each, and the time. A request between two rounds counts as
     /// sent with the earlier one, which can only shorten the lease.
     rounds: [(u64, Time); ROUNDS],
     newest_round: usize,
     first_id: u64,
-    committed: Option<RecordId>,
+    pub(super) committed: Option<RecordId>,
     wished: Option<Bytes>,
+    /// The members change (dissertation §4).
+    pub(super) pending: Option<Pending>,
     first_accepted: Option<Time>,
     told_exclusive: bool,
 }
 
-/// What the leader knows of another member.
+/// What the leader knows of another member, or of a node that is about to become one.
 #[derive(Debug)]
-struct Progress {
-    node: NodeId,
-    voter: bool,
+pub(super) struct Progress {
+    pub(super) node: NodeId,
+    pub(super) voter: bool,
     /// When its newest promise ends, on this node's clock.
-    promised_until: Time,
+    pub(super) promised_until: Time,
     /// The sending time of the newest heartbeat that it answered.
     contact: Time,
     /// What its disk holds, if that disk counts.
-    durable: Option<RecordId>,
+    pub(super) durable: Option<RecordId>,
     /// The request with a record that is out.
     append: Option<(RequestId, Time)>,
     newest_reply: RequestId,
     /// When it last answered anything at all.
     heard: Time,
-    amnesiac: bool,
+    pub(super) amnesiac: bool,
     priority: u8,
-    /// A disk that it answers from, other than the one that the record names.
-    new_disk: Option<DiskId>,
+    /// A disk that it answers from, other than the one that the record names; any disk of a node that is no member.
+    pub(super) new_disk: Option<DiskId>,
+}
+
+impl Progress {
+    pub(super) fn new(node: &NodeId, voter: bool) -> Progress {
+        Progress {
+            node: node.clone(),
+            voter,
+            promised_until: Time::ZERO,
+            contact: Time::ZERO,
+            durable: None,
+            append: None,
+            newest_reply: RequestId(0),
+            heard: Time::ZERO,
+            amnesiac: false,
+            priority: 100,
+            new_disk: None,
+        }
+    }
 }
 
 /// A reply to a round older than this many comes too late to lengthen a lease.
@@ -68,7 +90,11 @@ const ROUNDS: usize = 16;
 impl Leader {
     /// Until when the leader refuses others and stays in office (E6, E7).
     pub(super) fn office_end(&self, now: Time) -> Time {
-        if self.lease.was_exclusive(now) { self.lease.end } else { self.lease.end.max(self.grace_until) }
+        if mutant::on(Mutant::NoCheckQuorum) {
+            return Time::NEVER;
+        }
+        let end = if self.lease.was_exclusive(now) { self.lease.end } else { self.lease.end.max(self.grace_until) };
+        if mutant::on(Mutant::WindowedCheckQuorum) { self.window_after(end, self.ask) } else { end }
     }
 
     pub(super) fn has_handed_over(&self) -> bool {
@@ -84,7 +110,12 @@ impl Leader {
         self.reached_by_quorum(now, |progress| progress.contact)
     }
 
-    fn reached_by_quorum(&self, own: Time, of: impl Fn(&Progress) -> Time) -> Time {
+    fn promised_by_quorum(&self) -> Time {
+        let end = self.reached_by_quorum(Time::NEVER, |progress| progress.promised_until);
+        if mutant::on(Mutant::GraceCountsAsLease) { end.max(self.grace_until) } else { end }
+    }
+
+    pub(super) fn reached_by_quorum(&self, own: Time, of: impl Fn(&Progress) -> Time) -> Time {
         let mut values = [Time::ZERO; MEMBERS_MAX + 1];
         values[0] = own;
         let mut voters = 1;
@@ -93,6 +124,15 @@ impl Leader {
             voters += 1;
         }
         reached(&mut values[..voters]).unwrap_or(Time::ZERO)
+    }
+
+    /// As if it had acknowledged the newest heartbeat, just now.
+    pub(super) fn hear(&mut self, node: &NodeId, now: Time, timing: &Timing) {
+        let end = lease_end(timing, now, self.ask);
+        if let Some(progress) = self.progress_of(node) {
+            progress.promised_until = progress.promised_until.max(end);
+        }
+        self.lease.end = self.promised_by_quorum();
     }
 
     fn sent_at(&self, id: RequestId) -> Option<Time> {
@@ -107,7 +147,7 @@ impl Leader {
         self.rounds[self.newest_round] = (first_id, now);
     }
 
-    fn progress_of(&mut self, node: &NodeId) -> Option<&mut Progress> {
+    pub(super) fn progress_of(&mut self, node: &NodeId) -> Option<&mut Progress> {
         self.progress.iter_mut().find(|progress| progress.node == *node)
     }
 
@@ -115,13 +155,16 @@ impl Leader {
     fn stands_before(&self, a: usize, b: usize, last: Option<RecordId>, now: Time) -> bool {
         let key = |at: usize| {
             let progress = &self.progress[at];
-            let fresh = progress.voter && !progress.amnesiac && progress.durable >= last;
-            (fresh, progress.promised_until > now, progress.priority, std::cmp::Reverse(at))
+            let fresh = !progress.amnesiac && progress.durable >= last;
+            (progress.voter, fresh, progress.promised_until > now, progress.priority, std::cmp::Reverse(at))
         };
         key(a) > key(b)
     }
 
     fn rank_of(&self, at: usize, last: Option<RecordId>, now: Time) -> Option<u8> {
+        if !self.progress[at].voter {
+            return None;
+        }
         let before = (0..self.progress.len()).filter(|other| self.stands_before(*other, at, last, now)).count();
         u8::try_from(before).ok()
     }
@@ -157,7 +200,7 @@ impl Node {
         let Some(record) = self.hard.record.clone() else { return };
         let term = self.hard.term;
         let me = &self.config.node;
-        let progress = record.members.iter().filter(|m| m.node != *me).map(|m| self.first_progress(&m.node, m.voter));
+        let progress = record.members.iter().filter(|m| m.node != *me).map(|m| Progress::new(&m.node, m.voter));
         let mut leader = Leader {
             campaign,
             elected_at: self.now,
@@ -172,39 +215,33 @@ impl Node {
             first_id: self.next_request,
             committed: None,
             wished: None,
+            pending: None,
             first_accepted: None,
             told_exclusive: false,
         };
-        leader.lease.end = leader.reached_by_quorum(Time::NEVER, |progress| progress.promised_until);
+        leader.lease.end = leader.promised_by_quorum();
         leader.note_round(self.next_request, self.now);
         self.become_part(Part::Leader(Box::new(leader)));
         self.emit(EventKind::Elected { barrier: barrier.since(self.now) });
+        if mutant::on(Mutant::NoNoOp) {
+            return self.establish();
+        }
+        if mutant::on(Mutant::OlderTermCommitted) {
+            return;
+        }
         self.append(record.successor(term), RecordCause::NoOp);
         self.advance_commit();
     }
 
-    fn first_progress(&self, node: &NodeId, voter: bool) -> Progress {
-        Progress {
-            node: node.clone(),
-            voter,
-            promised_until: Time::ZERO,
-            contact: Time::ZERO,
-            durable: None,
-            append: None,
-            newest_reply: RequestId(0),
-            heard: Time::ZERO,
-            amnesiac: false,
-            priority: 100,
-            new_disk: None,
-        }
-    }
-
-    /// A new record replaces the old one, here in memory, and goes to everyone at once.
-    fn append(&mut self, record: Record, cause: RecordCause) {
+    /// A new record replaces the old one, here in memory, and goes to everyone at once. Its members are in force from
+    /// here on (dissertation §4.1).
+    pub(super) fn append(&mut self, record: Record, cause: RecordCause) {
         let (id, parent) = (record.id, record.parent);
-        self.hard.record = Some(Arc::new(record));
+        let old = self.hard.record.replace(Arc::new(record));
         self.change(PersistCause::OwnRecord);
         self.emit(EventKind::RecordAppended { id, parent, cause });
+        self.tell_members(old.as_deref());
+        self.follow_members();
         let Part::Leader(leader) = &mut self.part else { return };
         for progress in &mut leader.progress {
             progress.append = None;
@@ -214,7 +251,7 @@ impl Node {
         }
     }
 
-    fn progress_len(&self) -> usize {
+    pub(super) fn progress_len(&self) -> usize {
         match &self.part {
             Part::Leader(leader) => leader.progress.len(),
             _ => 0,
@@ -234,7 +271,7 @@ impl Node {
     }
 
     /// One AppendEntries. With a record it is an operation of its own, told in events; a heartbeat is not.
-    fn send_append(&mut self, at: usize, with_record: bool) {
+    pub(super) fn send_append(&mut self, at: usize, with_record: bool) {
         let (now, term, last) = (self.now, self.hard.term, self.hard.last());
         let Part::Leader(leader) = &self.part else { return };
         let Some(progress) = leader.progress.get(at) else { return };
@@ -243,7 +280,7 @@ impl Node {
             promise: leader.ask,
             record: if with_record { self.hard.record.clone() } else { None },
             committed: leader.committed,
-            rank: leader.rank_of(at, last, now),
+            rank: leader.rank_of(at, last, now).filter(|_| !mutant::on(Mutant::NoSuccession)),
             election: crate::types::TraceContext::NONE,
         };
         if !with_record {
@@ -258,6 +295,7 @@ impl Node {
 
     pub(super) fn receive_append_reply(&mut self, reply: &Reply) {
         let term = self.hard.term;
+        let is_member = self.is_listed(&reply.from.node);
         let Part::Leader(leader) = &mut self.part else { return };
         if reply.id.0 < leader.first_id {
             return;
@@ -271,10 +309,16 @@ impl Node {
         // §5.1: a leader that discovers a higher term reverts to follower; it never ignores such a reply, not even a yes
         // of a follower that has moved on while its disk was busy.
         if reply.term > term {
-            return self.leave_for_term(reply.term);
+            // S11: a node that is no member yet deposes nobody.
+            if is_member {
+                self.leave_for_term(reply.term);
+            }
+            return;
         }
         match reply.verdict {
             Verdict::Refused(Reason::Resigned | Reason::StorageError) | Verdict::Granted => {}
+            // Its record is of a time before this node was added: it takes the newer one.
+            Verdict::Refused(Reason::NotAMember) if is_member => return self.ask_again(reply, None),
             Verdict::Refused(_) => return,
         }
         if let ReplyBody::Append { promised, durable } = reply.body {
@@ -283,17 +327,23 @@ impl Node {
         }
         self.advance_commit();
         self.name_new_disk();
+        self.proceed_change();
         self.proceed_transfer();
         self.tell_exclusive();
     }
 
-    /// What an answer is worth: promises and durable records count only from the disk that the record names (D2).
+    /// What an answer is worth: promises and durable records count only from the disk that the record names (D2), and
+    /// for nothing as long as it names it without a vote.
     fn note_ack(&mut self, reply: &Reply, promised: Duration, durable: Option<RecordId>) {
         let (from, now) = (&reply.from, self.now);
-        let named = self.hard.record.as_ref().is_some_and(|r| r.names(&from.node, from.disk));
+        let named = self.hard.record.as_ref().is_some_and(|r| r.lists(&from.node, from.disk));
+        let named = named || mutant::on(Mutant::ReplacedDiskCounted);
+        let is_member = self.is_listed(&from.node);
+        let amnesiac = from.amnesiac && !self.counts_uncured(from);
         let granted = reply.verdict.is_granted();
         let Part::Leader(leader) = &mut self.part else { return };
         let sent = if mutant::on(Mutant::LeaseFromReceipt) { Some(now) } else { leader.sent_at(reply.id) };
+        let promised = if mutant::on(Mutant::OneLengthForAllAcks) { leader.ask.max(promised) } else { promised };
         let timing = &self.config.timing;
         let Some(progress) = leader.progress_of(&from.node) else { return };
         let newest = reply.id > progress.newest_reply;
@@ -301,10 +351,9 @@ impl Node {
         progress.heard = now;
         if newest {
             progress.priority = from.priority;
-            progress.amnesiac = from.amnesiac;
-            progress.new_disk = (!named && from.amnesiac).then_some(from.disk);
+            progress.amnesiac = amnesiac;
+            progress.new_disk = (!named && (from.amnesiac || !is_member)).then_some(from.disk);
         }
-        let amnesiac = from.amnesiac && !mutant::on(Mutant::AmnesiacCounted);
         if !named || amnesiac || !granted {
             return;
         }
@@ -315,8 +364,10 @@ impl Node {
                 progress.promised_until = progress.promised_until.max(lease_end(timing, sent, promised));
             }
         }
-        leader.first_accepted.get_or_insert(now);
-        leader.lease.end = leader.reached_by_quorum(Time::NEVER, |progress| progress.promised_until);
+        if progress.voter {
+            leader.first_accepted.get_or_insert(now);
+        }
+        leader.lease.end = leader.promised_by_quorum();
     }
 
     /// A member that lacks the record is asked again within a round trip, not at the next heartbeat (L5).
@@ -325,6 +376,9 @@ impl Node {
         let patience = self.config.timing.election_timeout_min / 2;
         let Part::Leader(leader) = &self.part else { return };
         let Some(at) = leader.progress.iter().position(|progress| progress.node == reply.from.node) else { return };
+        if !self.is_listed(&reply.from.node) {
+            return;
+        }
         let asked_lately = leader.progress[at].append.is_some_and(|(_, sent)| now.since(sent) < patience);
         if durable < last && !asked_lately && !leader.has_handed_over() {
             self.send_append(at, true);
@@ -337,14 +391,12 @@ impl Node {
         let own = self.durable.last >= Some(record.id);
         let term = self.hard.term;
         let Part::Leader(leader) = &mut self.part else { return };
-        if leader.committed >= Some(record.id) || record.id.term != term {
+        let own_term = record.id.term == term || mutant::on(Mutant::OlderTermCommitted);
+        if leader.committed >= Some(record.id) || !own_term {
             return;
         }
-        let holds = |progress: &&Progress| {
-            progress.voter
-                && (!progress.amnesiac || mutant::on(Mutant::AmnesiacCounted))
-                && progress.durable >= Some(record.id)
-        };
+        let votes = |progress: &Progress| progress.voter || mutant::on(Mutant::NonVotersCounted);
+        let holds = |progress: &&Progress| votes(progress) && !progress.amnesiac && progress.durable >= Some(record.id);
         let holders = leader.progress.iter().filter(holds).count() + usize::from(own);
         if holders < quorum(record.voters()) {
             return;
@@ -359,6 +411,7 @@ impl Node {
         if let Some(value) = wished {
             self.proclaim(value);
         }
+        self.proceed_change();
     }
 
     /// The no-op is committed: user code may run (E8).
@@ -400,11 +453,12 @@ impl Node {
         let Part::Leader(leader) = &mut self.part else { return };
         let settled = leader.committed == Some(record.id) && matches!(leader.phase, Phase::Leading);
         let recent = now.before(self.config.timing.promise);
-        let uncured = |p: &&Progress| p.amnesiac && p.new_disk.is_none() && p.heard >= recent;
+        let uncured = |p: &&Progress| p.voter && p.amnesiac && p.new_disk.is_none() && p.heard >= recent;
         if !settled || !leader.lease.is_exclusive(now) || leader.progress.iter().any(|p| uncured(&p)) {
             return;
         }
-        let Some(progress) = leader.progress.iter_mut().find(|p| p.new_disk.is_some()) else { return };
+        let lost = |p: &&mut Progress| p.new_disk.is_some() && record.member(&p.node).is_some();
+        let Some(progress) = leader.progress.iter_mut().find(lost) else { return };
         let (node, Some(disk)) = (progress.node.clone(), progress.new_disk.take()) else { return };
         progress.durable = None;
         let mut successor = record.successor(term);
@@ -462,6 +516,7 @@ impl Node {
         debug_assert_eq!(self.role(), Role::Leader);
         self.tell_exclusive();
         self.tick_office();
+        self.tick_change();
         let due = matches!(&self.part, Part::Leader(leader) if !leader.has_handed_over() && self.now >= leader.next_heartbeat);
         if due {
             self.send_round();
@@ -472,7 +527,7 @@ impl Node {
         if leader.has_handed_over() {
             return Time::NEVER;
         }
-        let established_by = match leader.is_established() {
+        let established_by = match leader.is_established() || mutant::on(Mutant::NoCheckQuorum) {
             true => Time::NEVER,
             false => leader.elected_at + self.config.timing.election_timeout_min,
         };
@@ -484,6 +539,8 @@ impl Node {
             Phase::Preparing { deadline, .. } => *deadline,
             _ => Time::NEVER,
         };
-        leader.next_heartbeat.min(leader.office_end(self.now)).min(established_by).min(exclusive).min(phase)
+        let pending = leader.pending.as_ref().map_or(Time::NEVER, |pending| pending.deadline);
+        let deadline = leader.next_heartbeat.min(leader.office_end(self.now)).min(established_by);
+        deadline.min(exclusive).min(phase).min(pending)
     }
 }

@@ -3,7 +3,7 @@
 //! Always in this order: the guard is revoked, the work ends, and only then promises are released.
 
 use super::{Node, Part, TransferRefused};
-use crate::event::{EventKind, LeadershipEnd, LossOfLeader, Outcome, Role, TransferOutcome, Trigger};
+use crate::event::{ChangeOutcome, EventKind, LeadershipEnd, LossOfLeader, Outcome, Role, TransferOutcome, Trigger};
 use crate::message::{Reply, RequestBody, RequestId};
 use crate::mutant::{self, Mutant};
 use crate::types::{NodeId, Term, Time};
@@ -213,7 +213,7 @@ impl Node {
     pub(super) fn tick_office(&mut self) {
         let timeout = self.config.timing.election_timeout_min;
         let Part::Leader(leader) = &self.part else { return };
-        if !leader.is_established() && self.now >= leader.elected_at + timeout {
+        if !leader.is_established() && self.now >= leader.elected_at + timeout && !mutant::on(Mutant::NoCheckQuorum) {
             return self.step_down(LeadershipEnd::NotEstablished);
         }
         if matches!(&leader.phase, Phase::Preparing { deadline, .. } if self.now >= *deadline) {
@@ -231,12 +231,14 @@ impl Node {
         if let Phase::Preparing { to, .. } | Phase::Draining(Then::Transfer(to)) = phase {
             self.emit(EventKind::TransferEnded { to, outcome: TransferOutcome::Failed });
         }
+        self.end_change(ChangeOutcome::LeadershipEnded);
         if !established {
             self.emit(EventKind::ElectionEnded { outcome: Outcome::Won, rounds, retry_in: None });
         }
         self.emit(EventKind::LeadershipEnded { cause, since: elected_at, work_running });
         if work_running && lease_end > self.now && !mutant::on(Mutant::OwnLeaseNotOwed) {
-            let rest = self.config.timing.owed_of(lease_end.since(self.now));
+            let rest = lease_end.since(self.now);
+            let rest = if mutant::on(Mutant::OwnLeaseWithoutDrift) { rest } else { self.config.timing.owed_of(rest) };
             self.promises.owe_own(self.now + rest);
         }
         self.past.leader = Some((self.config.node.clone(), term));
@@ -258,6 +260,9 @@ impl Node {
 
     /// Leaves only when the guard is revoked and its work has ended.
     fn send_resign(&mut self, term: Term) {
+        if mutant::on(Mutant::NoResignation) {
+            return;
+        }
         self.emit(EventKind::Resigned { resigned_term: term });
         for node in self.others() {
             self.send_announced(&node, term, RequestBody::Resign);
@@ -296,6 +301,10 @@ impl Node {
 
     /// Leaves for good.
     pub(super) fn stop(&mut self) {
+        // Nobody waits for the successor any more, and no deadline outlives the node.
+        if self.handover.is_some() {
+            self.end_handover(TransferOutcome::Failed);
+        }
         match self.part {
             Part::Leader(_) => self.step_down(LeadershipEnd::Shutdown),
             Part::PreCandidate(_) | Part::Candidate(_) => self.end_election(Outcome::Cancelled, None),

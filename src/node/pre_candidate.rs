@@ -3,7 +3,7 @@
 use super::campaign::{Answer, Ballot, Campaign};
 use super::voter::Plea;
 use super::{Node, Part};
-use crate::event::{Alarm, Outcome};
+use crate::event::{Alarm, Outcome, Trigger};
 use crate::message::{CallError, Hearsay, Reason, Reply, ReplyBody, RequestBody, RequestId, Verdict};
 use crate::mutant::{self, Mutant};
 use crate::quorum::Tally;
@@ -48,7 +48,7 @@ impl Node {
 
     /// Asks every voter for the term after this one; nobody's state changes by it (S9).
     fn start_pre_vote(&mut self) {
-        let Some(term) = self.hard.term.next() else {
+        let Some(term) = self.next_term() else {
             self.alarm(Alarm::TermExhausted, None);
             return self.end_election(Outcome::Cancelled, None);
         };
@@ -68,7 +68,9 @@ impl Node {
             *answer = own;
         }
         let timeout = self.config.timing.election_timeout_min;
-        let patience = self.draw(timeout / 5, timeout * 3 / 5);
+        let shortest = if mutant::on(Mutant::NoSuccession) { timeout } else { timeout / 5 };
+        let longest = if mutant::on(Mutant::NoSuccession) { timeout * 2 } else { timeout * 3 / 5 };
+        let patience = self.draw(shortest, longest);
         self.enter(Stage::Asking, self.now + patience);
         let Part::PreCandidate(pre_candidate) = &mut self.part else { return };
         pre_candidate.ballot = ballot;
@@ -96,6 +98,7 @@ impl Node {
 
     pub(super) fn receive_pre_vote_reply(&mut self, reply: Reply) {
         self.learn_hearsay(&reply);
+        self.note_heard(&reply.from.node);
         if self.is_late_probe_reply(&reply) {
             return;
         }
@@ -106,10 +109,14 @@ impl Node {
         }
         let asking = matches!(&self.part, Part::PreCandidate(pre_candidate) if pre_candidate.is_asking());
         if !asking {
+            self.adopt_late(&reply);
             return self.tell_reply(&reply, true);
         }
         let in_round = self.ballot().is_some_and(|ballot| reply.id.0 >= ballot.first_id);
         self.record_answer(&reply);
+        if in_round && reply.verdict == Verdict::Refused(Reason::NotAMember) {
+            self.alarm(Alarm::NotAMember, Some(self.config.node.clone()));
+        }
         if in_round && self.learn_before_lead(&reply) {
             return;
         }
@@ -122,12 +129,17 @@ impl Node {
         // S9: neither a living leader nor a quarantine raises the term of a pre-candidate.
         if matches!(
             reason,
-            Reason::LeaderAlive | Reason::RestartQuarantine | Reason::WrongCluster | Reason::Unsupported
+            Reason::LeaderAlive
+                | Reason::RestartQuarantine
+                | Reason::WrongCluster
+                | Reason::Unsupported
+                | Reason::NotAMember
         ) {
             return false;
         }
         if let ReplyBody::Vote { record: Some(record), .. } = &reply.body
-            && Some(record.id) > self.hard.last()
+            && !mutant::on(Mutant::NoAdoption)
+            && (Some(record.id) > self.hard.last() || mutant::on(Mutant::AdoptNotAhead))
         {
             self.end_round(false);
             self.adopt(record, reply.term, &reply.from);
@@ -181,10 +193,31 @@ impl Node {
                     return self.enter(Stage::Pausing, at);
                 }
                 let outcome = self.why_refused(false);
-                let retry_at = self.retry_at();
+                if self.is_disowned() {
+                    self.end_election(outcome, None);
+                    return self.become_follower(Trigger::Startup, Time::NEVER);
+                }
+                let retry_at = self.retry_at().max(self.doubted_until());
                 self.end_election(outcome, Some(retry_at));
             }
         }
+    }
+
+    /// So many hold a newer record without this node that nobody could be elected by its own: it was removed while it
+    /// was away. It stands no more, until a leader tells it otherwise (V3); who is left elects without it.
+    fn is_disowned(&self) -> bool {
+        self.voters() - self.disowned() < self.quorum()
+    }
+
+    fn disowned(&self) -> usize {
+        let disowned = |answer: &Answer| matches!(answer, Answer::Refused { reason: Reason::NotAMember, .. });
+        self.ballot().map_or(0, |ballot| ballot.count(disowned))
+    }
+
+    /// Whoever was told that it is no member any more asks less often.
+    fn doubted_until(&self) -> Time {
+        let doubted = self.disowned() > 0;
+        if doubted { self.now + self.config.timing.election_timeout_min } else { Time::ZERO }
     }
 
     fn grants_itself(&self) -> bool {
@@ -218,7 +251,7 @@ impl Node {
             return self.start_pre_vote();
         }
         let outcome = self.why_refused(true);
-        let retry_at = self.free_at().unwrap_or(self.now);
+        let retry_at = self.free_at().unwrap_or(self.now).max(self.doubted_until());
         self.end_election(outcome, Some(retry_at));
     }
 

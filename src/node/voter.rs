@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::writes::Inbound;
+use super::wrong::refreshed;
 use super::{Node, Part};
 use crate::event::{LeadershipEnd, Outcome, PersistCause};
 use crate::message::{Hearsay, Holder, Reason, ReplyBody, Verdict};
@@ -39,6 +40,9 @@ impl Node {
         }
         match self.judge(&plea) {
             Ok(()) => self.answer_granted(inbound, Duration::ZERO),
+            Err((Reason::LeaderAlive, _)) if mutant::on(Mutant::PreVoteIgnoresPromise) => {
+                self.answer_granted(inbound, Duration::ZERO);
+            }
             Err(refusal) => self.refuse_vote(inbound, refusal),
         }
     }
@@ -72,9 +76,11 @@ impl Node {
         if let Some((leader, its_term)) = transfer {
             self.promises.release(&leader, its_term);
         }
-        if self.hard.voted_for.is_none() {
+        if self.hard.voted_for.is_none() || mutant::on(Mutant::SecondVote) {
             self.hard.voted_for = Some(candidate.node);
             self.change(PersistCause::Vote { call: inbound.call });
+        } else if mutant::on(Mutant::RepeatedVoteFromMemory) {
+            return self.answer_granted(&inbound, Duration::ZERO);
         }
         self.wait_after_vote();
         self.answer_when_durable(inbound, Duration::ZERO);
@@ -109,7 +115,9 @@ impl Node {
                 Some(_) => forever(Reason::Amnesiac),
             };
         }
-        if !record.names(&self.config.node, self.identity.disk) {
+        // Dissertation §4.2.2: a voter need not know that it is one. Whoever has the newer record judges by it whose
+        // votes count; this disk is cured, so that its vote is as good as any.
+        if !record.names(&self.config.node, self.identity.disk) && !newer {
             return forever(Reason::NotAVoter);
         }
         match record.member(&plea.candidate.node) {
@@ -125,7 +133,7 @@ impl Node {
             return forever(Reason::Amnesiac);
         }
         self.judge_promises(plea)?;
-        let other = |voted: &crate::types::NodeId| *voted != plea.candidate.node;
+        let other = |voted: &crate::types::NodeId| *voted != plea.candidate.node && !mutant::on(Mutant::SecondVote);
         if plea.term == self.hard.term && self.hard.voted_for.as_ref().is_some_and(other) {
             return forever(Reason::AlreadyVoted);
         }
@@ -141,6 +149,8 @@ impl Node {
         if let Part::Leader(leader) = &self.part
             && !leader.has_handed_over()
             && *plea.candidate != self.holder()
+            && !mutant::on(Mutant::LeaderVotes)
+            && (leader.lease.end > self.now || !mutant::on(Mutant::NoCheckQuorum))
         {
             return Err((Reason::LeaderAlive, leader.office_end(self.now).since(self.now)));
         }
@@ -158,14 +168,17 @@ impl Node {
     /// Whether the promise does not stand in the way: its leader handed over, or is lost on this node's own evidence.
     fn is_excused(&self, plea: &Plea<'_>) -> bool {
         let Some(promise) = self.promises.current() else { return true };
-        let handed_over = plea.transfer.is_some_and(|(leader, term)| *leader == promise.to && *term == promise.term);
+        let handed_over = plea.transfer.is_some_and(|(leader, term)| {
+            mutant::on(Mutant::TransferIgnoresPromises) || (*leader == promise.to && *term == promise.term)
+        });
         let lost = self.evidence.as_ref().is_some_and(|e| e.holder == promise.to && e.term == promise.term);
         handed_over || lost
     }
 
     /// Refuses, with what the candidate can use: the remainder, the newer record, the leader that is known.
     fn refuse_vote(&mut self, inbound: &Inbound, (reason, remainder): Refusal) {
-        let record = (reason == Reason::RecordBehind).then(|| self.hard.record.clone()).flatten();
+        let tells = reason == Reason::RecordBehind || mutant::on(Mutant::AdoptNotAhead);
+        let record = tells.then(|| self.hard.record.clone()).flatten();
         let hearsay = (reason == Reason::LeaderAlive).then(|| self.tell_of_leader()).flatten();
         let remainder = if remainder == Duration::MAX { Duration::ZERO } else { remainder };
         self.answer(inbound, Verdict::Refused(reason), ReplyBody::Vote { remainder, record, hearsay });
@@ -178,9 +191,9 @@ impl Node {
             Part::Leader(_) => Some(direct(self.config.node.clone(), Duration::ZERO)),
             Part::Follower(follower) => match &follower.leader {
                 Some(following) => Some(direct(following.holder.node.clone(), self.now.since(following.contact))),
-                None => self.hearsay(),
+                None => self.hearsay().map(refreshed),
             },
-            _ => self.hearsay(),
+            _ => self.hearsay().map(refreshed),
         }
     }
 

@@ -108,7 +108,11 @@ impl Node {
         let causes = std::mem::take(&mut self.writes.causes);
         self.writes.under_way = Some((write, Durable::of(&self.hard)));
         self.emit(EventKind::PersistStarted { write, causes });
-        self.out.persist = Some(Persist { write, state: self.hard.clone() });
+        let mut state = self.hard.clone();
+        if mutant::on(Mutant::VolatileVote) {
+            state.voted_for = None;
+        }
+        self.out.persist = Some(Persist { write, state });
     }
 
     pub(super) fn receive_persisted(&mut self, write: WriteId) {
@@ -139,6 +143,10 @@ impl Node {
         }
         if mutant::on(Mutant::FailedWriteForgotten) {
             return self.receive_persisted(write);
+        }
+        if mutant::on(Mutant::FailedWriteRetried) {
+            self.writes.under_way = None;
+            return self.change(PersistCause::Term);
         }
         self.storage_failed = true;
         self.writes.under_way = None;

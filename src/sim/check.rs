@@ -19,11 +19,13 @@ use crate::types::{NodeId, Term, Time};
 pub(crate) mod arithmetic;
 mod claims;
 mod elections;
+mod lives;
 mod promises;
 mod records;
 
 use claims::Claims;
 use elections::Elections;
+use lives::Lives;
 use promises::Debts;
 use records::Records;
 
@@ -119,9 +121,14 @@ pub(crate) struct Checker {
     records: Records,
     debts: Vec<Debts>,
     claims: Claims,
+    lives: Lives,
+    /// Whether only overlaps in true time are judged.
+    overlaps_only: bool,
     violation: Option<Violation>,
     /// Whether nothing is reported.
     pub(crate) is_off: bool,
+    /// What is not promised in this run, and therefore not reported.
+    exempt: Vec<&'static str>,
 }
 
 impl Checker {
@@ -130,11 +137,19 @@ impl Checker {
             elections: Elections::new(members.len()),
             records: Records::default(),
             debts: members.iter().map(|_| Debts::new(timing.clone())).collect(),
-            claims: Claims::new(members.clone(), timing),
+            claims: Claims::new(members.clone(), timing.clone()),
+            lives: Lives::new(members.len(), timing),
             members,
+            overlaps_only: false,
             violation: None,
             is_off: false,
+            exempt: Vec::new(),
         }
+    }
+
+    /// These properties go unchecked from now on: something has happened after which they are not promised.
+    pub(crate) fn exempt(&mut self, properties: &[&'static str]) {
+        self.exempt.extend_from_slice(properties);
     }
 
     pub(crate) fn violation(&self) -> Option<&Violation> {
@@ -143,13 +158,31 @@ impl Checker {
 
     /// The first violation is kept: the later ones may follow from it.
     pub(crate) fn report(&mut self, time: Time, property: &'static str, text: String) {
-        if !self.is_off {
+        if !self.is_off && !self.exempt.contains(&property) {
             self.violation.get_or_insert(Violation { property, time, text });
         }
     }
 
-    fn judge(&mut self, time: Time, held: Held) {
-        if let Err((property, text)) = held {
+    /// From now on only what true time shows is judged: that nobody is alone beside another.
+    pub(crate) fn judge_overlaps_only(&mut self) {
+        self.overlaps_only = true;
+    }
+
+    /// Keeps what is broken, if it is.
+    pub(crate) fn judge(&mut self, time: Time, held: Held) {
+        if let Err((property, text)) = held
+            && !self.overlaps_only
+        {
+            self.report(time, property, text);
+        }
+    }
+
+    fn judge_all<const N: usize>(&mut self, time: Time, at: usize, all: [Held; N]) {
+        if self.overlaps_only {
+            return;
+        }
+        for (property, text) in all.into_iter().filter_map(Result::err) {
+            let text = format!("{}: {text}", self.members[at]);
             self.report(time, property, text);
         }
     }
@@ -165,7 +198,7 @@ impl Checker {
         self.debts[at].started(local, state);
         self.claims.ended(at);
         self.records.written(&name, state).ok();
-        let held = self.elections.started(at, &name, state);
+        let held = self.elections.started(at, &name, state).and_then(|()| self.lives.started(at, &name, state));
         self.judge(truth, held);
     }
 
@@ -185,15 +218,15 @@ impl Checker {
 
     /// A node has taken a step; nothing has left yet.
     pub(crate) fn step(&mut self, step: &Step<'_>, disk: &Disk) {
-        let held = self
-            .elections
-            .step(step, disk, &self.debts[step.host])
-            .and_then(|()| self.records.step(step, &self.members, disk))
-            .and_then(|()| self.debts[step.host].step(step))
-            .and_then(|()| self.claims.step(step));
-        let name = &self.members[step.host];
-        let held = held.map_err(|(property, text)| (property, format!("{name}: {text}")));
-        self.judge(step.truth, held);
+        // Each in any case: what one of them finds may be exempt, and the others count on.
+        let held = [
+            self.elections.step(step, disk, &self.debts[step.host]),
+            self.records.step(step, disk),
+            self.debts[step.host].step(step),
+            self.claims.step(step),
+            self.lives.step(step),
+        ];
+        self.judge_all(step.truth, step.host, held);
     }
 
     /// What a host may claim from now on.
@@ -226,14 +259,13 @@ impl Checker {
 
     /// A reply leaves.
     pub(crate) fn reply_leaves(&mut self, at: usize, leaving: &Leaving<'_>) {
-        let held = self
-            .elections
-            .reply_leaves(leaving)
-            .and_then(|()| self.records.reply_leaves(leaving))
-            .and_then(|()| self.debts[at].reply_leaves(leaving));
-        let name = &self.members[at];
-        let held = held.map_err(|(property, text)| (property, format!("{name}: {text}")));
-        self.judge(leaving.truth, held);
+        let held = [
+            self.elections.reply_leaves(leaving),
+            self.records.reply_leaves(leaving),
+            self.debts[at].reply_leaves(leaving),
+            self.lives.reply_leaves(at, leaving),
+        ];
+        self.judge_all(leaving.truth, at, held);
     }
 }
 

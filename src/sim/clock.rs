@@ -36,6 +36,11 @@ impl Clock {
         Time(self.truth.0.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX)))
     }
 
+    /// How many parts per million fast it runs.
+    pub(crate) fn ppm(&self) -> i32 {
+        self.ppm
+    }
+
     /// From now on it runs at this rate.
     pub(crate) fn set_rate(&mut self, truth: Time, ppm: i32) {
         self.reading = self.read(truth);

@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::chance::Chance;
 use crate::config::Config;
 use crate::event::WriteId;
+use crate::mutant::{self, Mutant};
 use crate::node::Persist;
 use crate::record::HardState;
 use crate::storage::file::slot::{self, Owner};
-use crate::types::DiskId;
+use crate::types::{DiskId, Incarnation};
 
 /// How a disk behaves.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +23,8 @@ pub struct DiskManners {
     pub slow_max: Duration,
     /// How probable it is that a write fails, leaving the old state or the new one.
     pub fail: f64,
+    /// How probable it is that there is no room for a write: the old state stays.
+    pub full: f64,
     /// How probable it is that one of the two slots has rotted when a process starts.
     pub rot: f64,
 }
@@ -30,7 +33,7 @@ impl DiskManners {
     /// A disk on which each write takes exactly `write`.
     #[must_use]
     pub fn steady(write: Duration) -> DiskManners {
-        DiskManners { write: (write, write), slow: 0.0, slow_max: Duration::ZERO, fail: 0.0, rot: 0.0 }
+        DiskManners { write: (write, write), slow: 0.0, slow_max: Duration::ZERO, fail: 0.0, full: 0.0, rot: 0.0 }
     }
 }
 
@@ -47,6 +50,8 @@ pub(crate) struct Disk {
     /// What a restart finds; `None` is an empty disk.
     durable: Option<HardState>,
     writing: Option<Persist>,
+    /// How often a volatile store has started.
+    starts: u64,
     chance: Chance,
 }
 
@@ -62,6 +67,7 @@ impl Disk {
             sequence: 0,
             durable: None,
             writing: None,
+            starts: 0,
             chance: Chance::stream(seed, &format!("disk {host}")),
         }
     }
@@ -75,7 +81,11 @@ impl Disk {
     ///
     /// # Errors
     /// D3: the slots do not give back what was acknowledged.
-    pub(crate) fn recover(&mut self, promise_max: Duration) -> Result<HardState, String> {
+    pub(crate) fn recover(&mut self, config: &Config) -> Result<HardState, String> {
+        let promise_max = config.timing.promise_max;
+        if config.volatile {
+            return Ok(self.begin_volatile(promise_max));
+        }
         let mut state = match self.durable.take() {
             Some(held) => {
                 self.rot();
@@ -90,10 +100,21 @@ impl Disk {
                 HardState::new(DiskId(name.max(1)), promise_max)
             }
         };
+        let kept = if mutant::on(Mutant::IncarnationNotDurable) { Some(state.clone()) } else { None };
         state.incarnation.0 += 1;
-        self.keep(state.clone());
+        self.keep(kept.unwrap_or_else(|| state.clone()));
         self.copy();
         Ok(state)
+    }
+
+    /// A volatile store has forgotten everything but the time, by which it counts its starts.
+    fn begin_volatile(&mut self, promise_max: Duration) -> HardState {
+        self.wipe();
+        self.starts += 1;
+        let state = HardState { incarnation: Incarnation(self.starts), ..HardState::new(DiskId::NONE, promise_max) };
+        self.keep(state.clone());
+        self.copy();
+        state
     }
 
     /// Begins a write. Returns how long it takes.
@@ -109,14 +130,18 @@ impl Disk {
         self.writing.as_ref().map(|persist| persist.write)
     }
 
-    /// That write ends, if it is under way: an error leaves the old state or the new one.
-    pub(crate) fn end(&mut self, write: WriteId) -> Option<Result<(), ()>> {
+    /// That write ends, if it is under way: an error leaves the old state, the new one, or some bytes of it.
+    pub(crate) fn end(&mut self, write: WriteId) -> Option<Result<(), &'static str>> {
         let persist = self.writing.take_if(|persist| persist.write == write)?;
-        let failed = self.chance.happens(self.manners.fail);
-        if !failed || self.chance.happens(0.5) {
-            self.keep(persist.state);
+        if self.chance.happens(self.manners.full) {
+            return Some(Err("no space left on device"));
         }
-        Some(if failed { Err(()) } else { Ok(()) })
+        if !self.chance.happens(self.manners.fail) {
+            self.keep(persist.state);
+            return Some(Ok(()));
+        }
+        self.leave(persist.state);
+        Some(Err("input/output error"))
     }
 
     /// The process or the machine dies: what was under way has reached the disk, or some bytes of it, or nothing.
@@ -128,10 +153,15 @@ impl Disk {
             }
             return;
         };
+        self.leave(persist.state);
+    }
+
+    /// A state has reached the disk, or some bytes of it, or nothing.
+    fn leave(&mut self, state: HardState) {
         match self.chance.below(3) {
-            0 => self.keep(persist.state),
+            0 => self.keep(state),
             1 => {
-                let frame = slot::encode(&self.owner, self.sequence + 1, &persist.state);
+                let frame = slot::encode(&self.owner, self.sequence + 1, &state);
                 self.tear(&frame);
             }
             _ => {}
@@ -159,7 +189,9 @@ impl Disk {
 
     /// D3: and copied to the other, some time after it was acknowledged.
     fn copy(&mut self) {
-        self.slots[1 - self.newest] = self.slots[self.newest].clone();
+        if !mutant::on(Mutant::SecondSlotNotCopied) {
+            self.slots[1 - self.newest] = self.slots[self.newest].clone();
+        }
         self.copied = true;
     }
 
@@ -197,11 +229,14 @@ mod tests {
     use super::*;
     use crate::types::{ClusterId, NodeId, Term};
 
-    fn disk(seed: u64) -> Disk {
+    fn config() -> Config {
         let name = NodeId::new("a").expect("a name");
-        let config = Config::new(ClusterId::new("sim").expect("a name"), name.clone(), vec![name]);
+        Config::new(ClusterId::new("sim").expect("a name"), name.clone(), vec![name])
+    }
+
+    fn disk(seed: u64) -> Disk {
         let manners = DiskManners { rot: 0.5, ..DiskManners::steady(Duration::ZERO) };
-        Disk::new(seed, 0, &config, manners)
+        Disk::new(seed, 0, &config(), manners)
     }
 
     /// D3: neither a crash at any moment nor the rot of one slot loses an acknowledged state.
@@ -211,7 +246,7 @@ mod tests {
             let mut disk = disk(seed);
             let mut acknowledged = Term(0);
             for term in 1..20 {
-                let mut state = disk.recover(Duration::ZERO).expect("what was acknowledged is there");
+                let mut state = disk.recover(&config()).expect("what was acknowledged is there");
                 assert!(state.term >= acknowledged, "seed {seed}");
                 state.term = Term(term);
                 disk.begin(Persist { write: WriteId(term), state });

@@ -28,7 +28,7 @@ mod links;
 mod survey;
 
 pub use self::links::Graph;
-pub use self::survey::{Failure, Spread, Survey, cases, survey};
+pub use self::survey::{Failure, Spread, Survey, cases, outcomes, survey};
 
 /// How long after the cut a leader may come at the latest, in election timeouts: later is a failure.
 pub const HORIZON: u32 = 10;
@@ -89,8 +89,10 @@ impl Default for Rules {
 pub struct Outcome {
     /// How long after the cut the leader came that stayed, in election timeouts; 0 if it is the old one.
     pub settled: Option<f64>,
-    /// Terms that got a leader after the cut.
+    /// Terms that got a leader after the cut, for however short.
     pub changes: usize,
+    /// How often a leader as it was waited for, a new one, was lost again.
+    pub replaced: usize,
     /// By how much the highest term grew.
     pub growth: u64,
     /// A property that did not hold, or a cluster that was never healthy.
@@ -137,6 +139,7 @@ struct Run {
     led: Vec<(usize, Term)>,
     /// The leader that is waited for, and since when it is there.
     held: Option<(usize, Term, Time)>,
+    replaced: usize,
 }
 
 impl Run {
@@ -160,13 +163,13 @@ impl Run {
         }
         cluster.check_nothing(!rules.checked);
         let cut_at = cluster.now();
-        Run { case: *case, rules: *rules, cluster, et, chance, cut_at, led: Vec::new(), held: None }
+        Run { case: *case, rules: *rules, cluster, et, chance, cut_at, led: Vec::new(), held: None, replaced: 0 }
     }
 
     fn outcome(&mut self) -> Outcome {
         if !self.prepare() {
             let broken = Some(format!("{} never led a healthy cluster", name(self.case.leader)));
-            return Outcome { settled: None, changes: 0, growth: 0, broken };
+            return Outcome { settled: None, changes: 0, replaced: 0, growth: 0, broken };
         }
         self.cut();
         let before = self.highest_term();
@@ -176,7 +179,7 @@ impl Run {
         let settled = self.held.map(|(.., since)| since.since(self.cut_at));
         let settled = settled.map(|took| took.as_secs_f64() / self.et.as_secs_f64());
         let in_time = |took: &f64| *took <= f64::from(self.rules.horizon);
-        Outcome { settled: settled.filter(in_time), changes: self.led.len(), growth, broken }
+        Outcome { settled: settled.filter(in_time), changes: self.led.len(), replaced: self.replaced, growth, broken }
     }
 
     /// A healthy cluster with the leader that the case wants, its records as the case wants them.
@@ -234,7 +237,7 @@ impl Run {
 
     /// Until the leader that came has stayed long enough, or it is too late.
     fn watch(&mut self) {
-        let Run { case, rules, cluster, et, cut_at, led, held, .. } = self;
+        let Run { case, rules, cluster, et, cut_at, led, held, replaced, .. } = self;
         let (graph, wanted, window) = (case.graph, rules.wanted, *et * rules.window);
         let before = leaders(cluster);
         let limit = *et * rules.horizon + window;
@@ -246,7 +249,9 @@ impl Run {
             }
             let now = cluster.now();
             let found = wanted_leader(cluster, &graph, wanted);
-            if held.map(|(at, term, _)| (at, term)) != found {
+            let old = held.map(|(at, term, _)| (at, term));
+            if old != found {
+                *replaced += usize::from(old.is_some_and(|old| !before.contains(&old)));
                 *held = found.map(|(at, term)| (at, term, now));
             }
             held.is_some_and(|(.., since)| now.since(since) >= window) && now.since(*cut_at) >= window

@@ -10,6 +10,8 @@ use crate::types::Time;
 pub struct Link {
     /// Nothing passes, and nobody is told.
     pub cut: bool,
+    /// Connections stand and can be made, and nothing passes.
+    pub stalled: bool,
     /// The smallest and the largest delay of a message; a range reorders.
     pub delay: (Duration, Duration),
     /// How probable it is that a message is lost.
@@ -26,7 +28,15 @@ impl Link {
     /// A link that delays each message by exactly `delay`.
     #[must_use]
     pub fn steady(delay: Duration) -> Link {
-        Link { cut: false, delay: (delay, delay), loss: 0.0, duplicate: 0.0, tail: 0.0, tail_max: Duration::ZERO }
+        Link {
+            cut: false,
+            stalled: false,
+            delay: (delay, delay),
+            loss: 0.0,
+            duplicate: 0.0,
+            tail: 0.0,
+            tail_max: Duration::ZERO,
+        }
     }
 }
 
@@ -65,7 +75,13 @@ impl Network {
         &mut self.connected[from * self.nodes + to]
     }
 
-    /// Whether both directions are open.
+    /// Whether messages pass in this direction.
+    pub(crate) fn passes(&self, from: usize, to: usize) -> bool {
+        let link = self.link(from, to);
+        !link.cut && !link.stalled
+    }
+
+    /// Whether a connection can be made.
     pub(crate) fn is_open(&self, a: usize, b: usize) -> bool {
         !self.link(a, b).cut && !self.link(b, a).cut
     }
@@ -73,7 +89,7 @@ impl Network {
     /// When a message that leaves `from` now arrives at `to`: never, once, or twice.
     pub(crate) fn arrivals(&mut self, now: Time, from: usize, to: usize) -> [Option<Time>; 2] {
         let link = &self.links[from * self.nodes + to];
-        if link.cut || self.loss.happens(link.loss) {
+        if link.cut || link.stalled || self.loss.happens(link.loss) {
             return [None, None];
         }
         let mut arrival = || {

@@ -3,7 +3,6 @@
 //! The trace context travels as `traceparent` metadata. `tracestate` is ignored: it has no fixed size, and nothing here
 //! depends on it.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use self::address::Address;
-use self::peer::Peer;
+use self::peers::{Peers, Place};
 use super::{Inbox, Transport, TransportError};
 use crate::message::{CallError, Reply, Request};
 use crate::types::{NodeId, TraceContext};
@@ -22,6 +21,7 @@ pub(crate) mod codec;
 mod error;
 mod link;
 mod peer;
+mod peers;
 mod server;
 #[rustfmt::skip] // generated
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
@@ -29,9 +29,8 @@ mod service;
 
 /// The metadata key of the trace context.
 const TRACEPARENT: &str = "traceparent";
-
-/// The peers by name.
-type Peers = BTreeMap<NodeId, Arc<Peer>>;
+/// The metadata key of the addresses of members that were added while this node ran.
+const ADDED_PEERS: &str = "hustings-peers";
 
 /// Where this node listens and where its peers are.
 #[derive(Debug, Clone)]
@@ -102,16 +101,14 @@ impl GrpcTransport {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn peers(&self) -> Result<Peers, TransportError> {
-        let others = self.config.peers.iter().filter(|(node, _)| *node != self.config.node);
-        others
-            .map(|(node, text)| {
-                let address = Address::parse(text)?;
-                self.check(text, address.is_loopback())?;
-                let peer = Peer::new(node.clone(), address, self.config.backoff_max);
-                Ok((node.clone(), Arc::new(peer)))
-            })
-            .collect()
+    fn peers(&self, inbox: Inbox) -> Result<Peers, TransportError> {
+        let place = Place {
+            node: self.config.node.clone(),
+            security: self.config.security,
+            backoff_max: self.config.backoff_max,
+            inbox,
+        };
+        Peers::new(place, &self.config.peers)
     }
 
     async fn bind(&self) -> Result<TcpListener, TransportError> {
@@ -119,17 +116,19 @@ impl GrpcTransport {
         let listen = |source| TransportError::Listen { address: self.config.listen.clone(), source };
         if let Some(listener) = given {
             let address = listener.local_addr().map_err(listen)?;
-            self.check(&address.to_string(), address.ip().is_loopback())?;
+            self.config.security.check(&address.to_string(), address.ip().is_loopback())?;
             listener.set_nonblocking(true).map_err(listen)?;
             return TcpListener::from_std(listener).map_err(listen);
         }
         let address = Address::parse(&self.config.listen)?;
-        self.check(&self.config.listen, address.is_loopback())?;
+        self.config.security.check(&self.config.listen, address.is_loopback())?;
         TcpListener::bind((address.host.as_str(), address.port)).await.map_err(listen)
     }
+}
 
-    fn check(&self, address: &str, is_loopback: bool) -> Result<(), TransportError> {
-        match self.config.security {
+impl Security {
+    fn check(self, address: &str, is_loopback: bool) -> Result<(), TransportError> {
+        match self {
             Security::Loopback if !is_loopback => Err(TransportError::Insecure { address: address.to_owned() }),
             Security::Loopback | Security::Insecure => Ok(()),
         }
@@ -138,32 +137,44 @@ impl GrpcTransport {
 
 impl Transport for GrpcTransport {
     async fn start(&self, inbox: Inbox) -> Result<(), TransportError> {
-        let peers = Arc::new(self.peers()?);
+        let peers = Arc::new(self.peers(inbox.clone())?);
         let listener = self.bind().await?;
         let address = listener
             .local_addr()
             .map_err(|source| TransportError::Listen { address: self.config.listen.clone(), source })?;
         let mut tasks = JoinSet::new();
-        tasks.spawn(server::serve(listener, inbox.clone(), peers.clone()));
-        for peer in peers.values() {
-            tasks.spawn(peer.clone().keep(inbox.clone()));
-        }
+        tasks.spawn(server::serve(listener, inbox, peers.clone()));
+        peers.connect();
         *self.running() = Some(Running { address, peers, tasks });
         Ok(())
     }
 
     async fn call(&self, request: Request, context: TraceContext, deadline: Duration) -> Result<Reply, CallError> {
-        let peer = self.running().as_ref().and_then(|running| running.peers.get(&request.to).cloned());
-        match peer {
-            Some(peer) => peer.call(request, context, deadline).await,
-            None => Err(CallError::Unreachable(format!("no address of {}", request.to))),
+        let found = self.running().as_ref().map(|running| (running.peers.get(&request.to), running.peers.added()));
+        match found {
+            Some((Some(peer), added)) => peer.call(request, context, added, deadline).await,
+            _ => Err(CallError::Unreachable(format!("no address of {}", request.to))),
         }
     }
 
     async fn stop(&self) {
         let running = self.running().take();
         if let Some(mut running) = running {
+            running.peers.disconnect().await;
             running.tasks.shutdown().await;
+        }
+    }
+
+    fn reach(&self, node: &NodeId, address: &str) -> Result<(), TransportError> {
+        match self.running().as_ref() {
+            Some(running) => running.peers.reach(node, address),
+            None => Err(TransportError::Other("the transport has not started".to_owned())),
+        }
+    }
+
+    fn forget(&self, node: &NodeId) {
+        if let Some(running) = self.running().as_ref() {
+            running.peers.forget(node);
         }
     }
 }

@@ -54,12 +54,20 @@ impl Cluster {
     }
 
     pub(crate) fn start_with(&mut self, id: &str, heartbeat_ms: u32) {
+        self.start_as(id, heartbeat_ms, &[]);
+    }
+
+    pub(crate) fn start_as(&mut self, id: &str, heartbeat_ms: u32, options: &[&str]) {
         let mut command = Command::new(program());
         command.args(["--id", id, "--listen", &self.addresses[id]]).arg("--data").arg(self.data.path().join(id));
         for (peer, address) in self.addresses.iter().filter(|(peer, _)| *peer != id) {
             command.args(["--peer", &format!("{peer}={address}")]);
         }
-        command.args(["--heartbeat", &heartbeat_ms.to_string()]).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+            .args(["--heartbeat", &heartbeat_ms.to_string()])
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &self.collector).env("OTEL_BSP_SCHEDULE_DELAY", "50");
         let mut child = command.spawn().expect("the example `node` starts");
         let lines = Lines::default();

@@ -180,6 +180,25 @@ fn a_leader_names_a_lost_disk_again() {
     assert_eq!(a.node.committed().map(|r| r.id), Some(id(2, 3)));
 }
 
+/// D2: until a new disk is cured, no successor of the record that names it counts its acknowledgement either.
+#[test]
+fn a_successor_does_not_count_a_disk_that_is_not_cured() {
+    let mut a = abc().start();
+    let appends = a.become_leader();
+    a.ack(&appends[1]);
+    let appends = requests(&answer_from_new_disk(&mut a, &appends[0]), RequestKind::AppendEntries);
+    a.ack(&appends[1]);
+    assert_eq!(a.node.committed().map(|r| r.id), Some(id(2, 3)), "the record that names it");
+    let appends = requests(&a.step(Input::Proclaim(value("x"))), RequestKind::AppendEntries);
+    let mut ack = a.ack_reply(&appends[0]);
+    let from = Arc::make_mut(&mut ack.from);
+    (from.disk, from.amnesiac) = (NEW_DISK, true);
+    a.step(Input::Reply(ack));
+    assert_eq!(a.node.committed().map(|r| r.id), Some(id(2, 3)));
+    a.ack(&appends[1]);
+    assert_eq!(a.node.committed().map(|r| r.id), Some(id(2, 4)));
+}
+
 /// D2: a replaced disk that returns is not counted, neither for a record nor for the lease.
 #[test]
 fn a_replaced_disk_that_returns_is_not_counted() {

@@ -2,7 +2,7 @@
 
 use super::bench::*;
 use hustings::event::{EventKind, LeadershipEnd, Role};
-use hustings::message::{Reason, ReplyBody, RequestBody, RequestKind};
+use hustings::message::{Reason, ReplyBody, RequestBody, RequestKind, Verdict};
 use hustings::node::{Input, Output};
 use std::time::Duration;
 
@@ -228,6 +228,19 @@ fn ended_work_clears_only_the_own_lease() {
     a.step(Input::WorkEnded);
     let out = a.pre_vote("b", 4, id(9, 9));
     assert_eq!((verdict(&out), remainder(&out)), (refused(Reason::LeaderAlive), PROMISE), "the promise to c");
+}
+
+/// E5: nor what is owed to a leader that another has followed meanwhile.
+#[test]
+fn ended_work_clears_nothing_that_is_owed_to_a_former_leader() {
+    let mut a = abc().start();
+    a.lead();
+    a.step(Input::WorkStarted);
+    a.heartbeat("c", 3);
+    a.heartbeat("b", 4);
+    a.step(Input::WorkEnded);
+    let out = a.request_vote("b", 5, id(9, 9));
+    assert_eq!((verdict(&out), remainder(&out)), (Verdict::Granted, PROMISE), "the promise to c");
 }
 
 /// A leader that steps down without work says so at once, and owes itself nothing.

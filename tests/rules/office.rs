@@ -243,6 +243,19 @@ fn a_leader_that_is_shut_down_stops_once_if_the_hand_over_fails() {
     assert_eq!(a.role(), Role::Stopped);
 }
 
+/// Found by fuzzing: a node that stops while it hands over left a deadline behind that came again and again.
+#[test]
+fn a_hand_over_ends_with_the_node() {
+    let mut a = abc().start();
+    let heartbeat = a.become_leader().swap_remove(1);
+    a.ack(&heartbeat);
+    let out = a.step(Input::Transfer(Some(node("c"))));
+    assert_eq!(requests(&out, RequestKind::TimeoutNow).len(), 1);
+    let out = a.refuse(&heartbeat, 2, Reason::DuplicateNode);
+    assert_eq!((transfer_ended(&out), count(&out, stopped)), (vec![TransferOutcome::Failed], 1));
+    assert_eq!((a.role(), a.node.deadline()), (Role::Stopped, Time::NEVER));
+}
+
 /// A shutdown while a transfer drains lets the transfer go on: its end is told.
 #[test]
 fn a_shutdown_lets_a_transfer_go_on() {

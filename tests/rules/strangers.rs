@@ -232,7 +232,14 @@ fn a_node_without_a_vote_neither_votes_nor_stands() {
     assert_eq!(a.node.deadline(), Time::NEVER);
     assert_eq!(verdict(&a.request_vote("b", 2, id(1, 1))), refused(Reason::NotAVoter));
     a.follow("b", 1);
-    assert_eq!(a.node.deadline(), Time::NEVER);
+    let out = a.wait(ET_MAX);
+    assert_eq!(
+        (a.leader(), a.role(), a.node.deadline()),
+        (None, Role::Follower, Time::NEVER),
+        "forgets a silent leader"
+    );
+    assert!(out.requests.is_empty(), "and does not stand");
+    a.follow("b", 1);
     let b = a.peer("b");
     assert_eq!(verdict(&a.ask(&b, 1, RequestBody::TimeoutNow)), refused(Reason::NotAVoter));
     assert_eq!(a.node.term(), Term(1));

@@ -13,8 +13,9 @@ use crate::event::Event;
 use crate::message::Identity;
 use crate::types::{ClusterId, DiskId, Founding, GroupId, Incarnation, NodeId, Time, nanos};
 
-/// The longest line that is read, in bytes: far more than an event with the names of all members.
-const LINE_MAX: u64 = 4 * 1024 * 1024;
+/// The longest line that is read, in bytes: twice an event with the names of all members, each as long as it may be.
+/// A list of short names takes up to four times as much memory as text.
+const LINE_MAX: u64 = 128 * 1024;
 
 /// A line of a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -53,6 +53,9 @@ pub(super) fn concerns_elections(kind: &EventKind) -> bool {
         | EventKind::LeaderResigned { .. }
         | EventKind::WorkStarted
         | EventKind::WorkEnded { .. }
+        | EventKind::ChangeStarted { .. }
+        | EventKind::ChangeEnded { .. }
+        | EventKind::MembersChanged { .. }
         | EventKind::TransferStarted { .. }
         | EventKind::TransferEnded { .. }
         | EventKind::PersistFailed { .. }

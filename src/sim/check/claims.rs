@@ -1,6 +1,6 @@
 //! Who claims to be alone, in true time: E1, E4, E6, E8 and the order of fencing tokens.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 use super::arithmetic::{lease_end, reached_by_majority};
 use super::{Held, Step, hold};
@@ -21,18 +21,41 @@ struct Claim {
     work: bool,
 }
 
+/// How many heartbeats are remembered of an office: many times what a promise can be counted from.
+const SENT_MAX: usize = 4096;
+
 /// What one process may claim as leader, counted again from what it was told.
 #[derive(Debug, Default)]
 struct Office {
     term: Term,
     elected_at: Time,
     /// When the heartbeats of this term were sent, on the leader's clock.
-    sent: BTreeMap<RequestId, Time>,
+    sent: VecDeque<(RequestId, Time)>,
     /// By node: a new disk owes what the old one promised (D2).
-    promised: BTreeMap<NodeId, Time>,
+    promised: Vec<(NodeId, Time)>,
     /// Whether the guard has said no after a yes, or has been revoked.
     over: bool,
     was_exclusive: bool,
+}
+
+impl Office {
+    /// When a heartbeat of this term left. It may be answered twice, if it was duplicated on its way, and the later answer
+    /// may promise more: both count from here.
+    fn sent_at(&self, id: RequestId) -> Option<Time> {
+        let at = self.sent.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        Some(self.sent[at].1)
+    }
+
+    fn take_promise(&mut self, node: &NodeId, end: Time) {
+        match self.promised.iter_mut().find(|(known, _)| known == node) {
+            Some((_, known)) => *known = end.max(*known),
+            None => self.promised.push((node.clone(), end)),
+        }
+    }
+
+    fn promised(&self, node: &NodeId) -> Time {
+        self.promised.iter().find(|(known, _)| known == node).map(|(_, end)| *end).unwrap_or_default()
+    }
 }
 
 /// All claims, and the history of who was alone.
@@ -141,19 +164,19 @@ impl Claims {
             *office = Office { term: step.node.term(), elected_at: step.now, ..Office::default() };
         }
         if let Input::Reply(reply) = step.input
-            && let Some(sent) = office.sent.remove(&reply.id)
             && let ReplyBody::Append { promised, .. } = reply.body
+            && let Some(sent) = office.sent_at(reply.id)
         {
-            let end = lease_end(&self.timing, sent, promised);
-            let slot = office.promised.entry(reply.from.node.clone()).or_default();
-            *slot = end.max(*slot);
+            office.take_promise(&reply.from.node, lease_end(&self.timing, sent, promised));
         }
         if step.node.role() == Role::Leader {
             for request in &step.out.requests {
                 if matches!(request.body, RequestBody::AppendEntries { .. }) {
-                    office.sent.insert(request.id, step.now);
+                    office.sent.push_back((request.id, step.now));
                 }
             }
+            let superfluous = office.sent.len().saturating_sub(SENT_MAX);
+            office.sent.drain(..superfluous);
         }
         latched(step, office)?;
         lease_is_promised(step, office)?;
@@ -172,6 +195,8 @@ impl Claims {
             process.node.term() == term && process.node.lease().is_some_and(|lease| !lease.revoked)
         });
         hold!(!guarded, "E4", "{name} releases {term} by {}, and its guard says yes", request.body.kind());
+        let shown = self.claims[at].iter().any(|claim| !claim.work && claim.term == term);
+        hold!(!shown, "E5", "{name} releases {term} by {} before its guard is revoked", request.body.kind());
         Ok(())
     }
 }
@@ -199,9 +224,8 @@ fn lease_is_promised(step: &Step<'_>, office: &Office) -> Held {
     let Some(lease) = step.node.lease().filter(|_| office.term == step.node.term()) else { return Ok(()) };
     let Some(record) = &step.node.hard_state().record else { return Ok(()) };
     let own = &step.node.config().node;
-    let promised = |node: &NodeId| office.promised.get(node).copied().unwrap_or_default();
     let ends = record.members.iter().filter(|member| member.voter);
-    let ends: Vec<Time> = ends.map(|m| if m.node == *own { Time::NEVER } else { promised(&m.node) }).collect();
+    let ends: Vec<Time> = ends.map(|m| if m.node == *own { Time::NEVER } else { office.promised(&m.node) }).collect();
     let end = reached_by_majority(ends);
     hold!(
         lease.end <= end,

@@ -69,13 +69,15 @@ impl Elections {
         if let Input::Reply(reply) = step.input {
             self.count(step, reply);
         }
+        // Whoever votes alone begins a round and wins it in one step.
+        self.note_rounds(step);
         if step.entered(Role::Candidate) {
             self.entered_candidacy(step)?;
         }
         if step.entered(Role::Leader) {
             self.entered_office(step, disk, debts)?;
         }
-        self.note_rounds(step);
+        self.note_requests(step);
         Ok(())
     }
 
@@ -116,7 +118,7 @@ impl Elections {
             record.members.iter().filter(|m| m.voter && (m.node == *own || canvass.willing.contains(&m.node)));
         let (willing, needed) = (willing.count(), majority(record.voters()));
         hold!(
-            canvass.round == term && willing >= needed,
+            (canvass.round == term || needed == 1) && willing >= needed,
             "S10",
             "a candidate in {term} after {willing} of {needed} pre-votes for {}",
             canvass.round
@@ -171,6 +173,9 @@ impl Elections {
                 canvass.willing.clear();
             }
         }
+    }
+
+    fn note_requests(&mut self, step: &Step<'_>) {
         for request in &step.out.requests {
             let canvass = &mut self.canvasses[step.host];
             match request.body {
@@ -259,12 +264,26 @@ fn strangers(step: &Step<'_>) -> Held {
     let Input::Request { request, .. } = step.input else { return Ok(()) };
     let config = step.node.config();
     let wrong_cluster = request.from.cluster != config.cluster || request.from.group != config.group;
-    let unknown = !config.members.contains(&request.from.node) || request.to != config.node;
+    let unknown = !is_known(step, request) || request.to != config.node;
     let absurd = request.term.0.saturating_sub(step.before.state.term.0) > ABSURD;
     if wrong_cluster || unknown || absurd {
         unchanged(step, "S11")?;
     }
     Ok(())
+}
+
+/// Who is unknown is judged by the newer of the two records, and by the list as long as there is none.
+fn is_known(step: &Step<'_>, request: &Request) -> bool {
+    let theirs = match &request.body {
+        RequestBody::PreVote { last } | RequestBody::RequestVote { last, .. } => *last,
+        RequestBody::AppendEntries { record: Some(record), .. } => Some(record.id),
+        RequestBody::AppendEntries { committed, .. } => *committed,
+        RequestBody::TimeoutNow | RequestBody::Resign => None,
+    };
+    match &step.before.state.record {
+        Some(mine) => mine.member(&request.from.node).is_some() || theirs > Some(mine.id),
+        None => step.node.config().members.contains(&request.from.node),
+    }
 }
 
 /// S9: answering a pre-vote changes nothing, and what forbids a vote for a while raises no term.

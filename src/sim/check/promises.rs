@@ -65,8 +65,10 @@ impl Debts {
 
     pub(crate) fn started(&mut self, now: Time, state: &HardState) {
         *self = Debts::new(self.timing.clone());
-        self.quarantine_until = now + state.promise_max;
         self.blank = state.record.is_none();
+        // D2: what an empty disk has forgotten may have been the longest promise, whatever its file says.
+        let longest = if self.blank { self.timing.promise_max } else { Duration::ZERO };
+        self.quarantine_until = now + state.promise_max.max(longest);
     }
 
     /// When everything that is owed to others than `candidate` is over, on this node's clock.

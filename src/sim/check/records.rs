@@ -8,7 +8,7 @@ use super::{Held, Leaving, Step, hold, term_of};
 use crate::event::{EventKind, RecordCause, Role};
 use crate::message::{Reply, ReplyBody, Request, RequestBody};
 use crate::node::Input;
-use crate::record::{HardState, Record, RecordId};
+use crate::record::{HardState, Member, Record, RecordId};
 use crate::sim::disk::Disk;
 use crate::types::{DiskId, NodeId, Term};
 
@@ -26,6 +26,8 @@ pub(crate) struct Records {
     /// The record with which each leader took office.
     elected_with: BTreeMap<Term, RecordId>,
     adopted: BTreeMap<usize, RecordId>,
+    /// By which leader in which term a member without a vote was heard, and its disk.
+    non_voters: BTreeSet<(usize, Term, NodeId, DiskId)>,
 }
 
 impl Records {
@@ -45,13 +47,16 @@ impl Records {
         Ok(())
     }
 
-    pub(crate) fn step(&mut self, step: &Step<'_>, members: &[NodeId], disk: &Disk) -> Held {
+    pub(crate) fn step(&mut self, step: &Step<'_>, disk: &Disk) -> Held {
         let (before, after) = (&step.before, step.node.hard_state());
         if let Some(record) = &after.record {
             self.meet(record)?;
         }
         if let Input::Reply(Reply { body: ReplyBody::Vote { record: Some(record), .. }, .. }) = step.input {
             self.meet(record)?;
+        }
+        if let Input::Reply(reply) = step.input {
+            self.hear_non_voter(step, reply);
         }
         let (last, next) = (before.state.last(), after.last());
         hold!(next >= last, "L2", "the record falls from {last:?} to {next:?}");
@@ -70,7 +75,7 @@ impl Records {
         if committed != before.committed
             && let Some(id) = committed
         {
-            self.commit(step, id, members)?;
+            self.commit(step, id)?;
         }
         Ok(())
     }
@@ -111,7 +116,7 @@ impl Records {
         Ok(())
     }
 
-    fn commit(&mut self, step: &Step<'_>, id: RecordId, members: &[NodeId]) -> Held {
+    fn commit(&mut self, step: &Step<'_>, id: RecordId) -> Held {
         let newest = self.committed.last().copied();
         if step.node.role() != Role::Leader {
             let known = id == FIRST || self.committed.contains(&id);
@@ -127,7 +132,7 @@ impl Records {
             "commits {id} beside {newest:?}"
         );
         if id != FIRST {
-            self.durable_on_quorum(id, members)?;
+            self.durable_on_quorum(id)?;
         }
         let lost = self.elected_with.iter().find(|(term, with)| **term > id.term && !self.contains(**with, id));
         hold!(lost.is_none(), "L3", "commits {id}, and a later leader took office without it: {lost:?}");
@@ -136,13 +141,13 @@ impl Records {
     }
 
     /// L5, and D2: a disk counts once it may vote, or for what it held when it became able to.
-    fn durable_on_quorum(&self, id: RecordId, members: &[NodeId]) -> Held {
+    fn durable_on_quorum(&self, id: RecordId) -> Held {
         let Some(record) = self.contents.get(&id) else { return Err(("L1", format!("{id} is unknown"))) };
         let holds = |node: &NodeId, disk: DiskId| {
             let held = self.held.get(&(node.clone(), disk));
             held.is_some_and(|held| held.iter().any(|(one, votes)| *votes && self.contains(*one, id)))
         };
-        let voters = record.members.iter().filter(|member| member.voter && members.contains(&member.node));
+        let voters = record.members.iter().filter(|member| member.voter);
         let holding = voters.filter(|member| holds(&member.node, member.disk)).count();
         let needed = majority(record.voters());
         hold!(holding >= needed, "L5", "commits {id}, which {holding} disks hold that count, of {needed}");
@@ -154,15 +159,51 @@ impl Records {
         let Some(record) = self.contents.get(&id) else { return Ok(()) };
         hold!(record.parent == parent && id.index == parent.index + 1, "L1", "{id} does not follow {parent}");
         hold!(id.term == step.node.term(), "L4", "appends {id} in {}", step.node.term());
-        if cause != RecordCause::Naming {
+        let old = self.contents.get(&parent).map(|record| &record.members[..]);
+        let Some(old) = old else { return Err(("L1", format!("{id} replaces {parent}, which is unknown"))) };
+        let (voters, others) = one_member_changes(id, cause, old, &record.members)?;
+        hold!(
+            majority(voters.0) + majority(voters.1) > others,
+            "L6",
+            "the quorums of {id} and {parent} need not meet: {voters:?} voters among {others}"
+        );
+        if matches!(cause, RecordCause::NoOp | RecordCause::Proclaim) {
             return Ok(());
         }
         let exclusive = step.node.lease().is_some_and(|lease| lease.is_exclusive(step.now));
         let committed = step.before.committed.max(step.node.committed().map(|record| record.id));
-        hold!(exclusive, "L6", "names a disk in {id}, and is not exclusive");
-        hold!(term_of(committed) == id.term, "L6", "names a disk in {id} with {committed:?} committed");
-        hold!(committed == Some(parent), "L6", "names a disk in {id} while {parent} is not committed");
+        hold!(exclusive, "L6", "changes a member in {id}, and is not exclusive");
+        hold!(term_of(committed) == id.term, "L6", "changes a member in {id} with {committed:?} committed");
+        hold!(committed == Some(parent), "L6", "changes a member in {id} while {parent} is not committed");
+        if cause == RecordCause::AddVoter {
+            self.heard_before(step, id, old, &record.members)?;
+        }
         Ok(())
+    }
+
+    /// L6: who becomes a voter has answered heartbeats of this leader as a member without a vote, its disk is cured, and
+    /// it holds the record before.
+    fn heard_before(&self, step: &Step<'_>, id: RecordId, old: &[Member], new: &[Member]) -> Held {
+        let Some(voter) = new.iter().find(|member| !old.contains(member)) else { return Ok(()) };
+        let heard = (step.host, step.node.term(), voter.node.clone(), voter.disk);
+        hold!(self.non_voters.contains(&heard), "L6", "{} votes from {id} on, and answered nothing before", voter.node);
+        let held = self.held.get(&(voter.node.clone(), voter.disk));
+        let parent = step.before.state.last();
+        let ready = held.is_some_and(|held| held.iter().any(|(one, cured)| *cured && Some(*one) >= parent));
+        hold!(ready, "L6", "{} votes from {id} on, and does not hold {parent:?}", voter.node);
+        Ok(())
+    }
+
+    /// Takes note of a member without a vote that follows this leader.
+    fn hear_non_voter(&mut self, step: &Step<'_>, reply: &Reply) {
+        let promises = matches!(reply.body, ReplyBody::Append { promised, .. } if !promised.is_zero());
+        let listed = |record: &Arc<Record>| {
+            record.member(&reply.from.node).is_some_and(|member| !member.voter && member.disk == reply.from.disk)
+        };
+        if promises && reply.verdict.is_granted() && step.before.state.record.as_ref().is_some_and(listed) {
+            let heard = (step.host, step.before.state.term, reply.from.node.clone(), reply.from.disk);
+            self.non_voters.insert(heard);
+        }
     }
 
     /// A1.
@@ -212,7 +253,8 @@ impl Records {
         let (name, last) = (&step.node.config().node, term_of(after.last()));
         hold!(before.named.is_none(), "D2", "is named again, above {floor} after {:?}", before.named);
         hold!(floor >= last, "D2", "is named above {floor}, and holds a record of {last}");
-        let names = after.record.as_ref().is_some_and(|record| record.names(name, after.disk));
+        let lists = |record: &Arc<Record>| record.members.iter().any(|m| m.node == *name && m.disk == after.disk);
+        let names = after.record.as_ref().is_some_and(lists);
         hold!(names, "D2", "takes itself for named, and its record does not name it");
         if after.last() == Some(FIRST) {
             return Ok(());
@@ -221,9 +263,39 @@ impl Records {
         hold!(held >= after.last(), "D2", "is cured by {:?}, and its disk holds {held:?}", after.last());
         let told = self.committed.iter().any(|id| {
             let record = self.contents.get(id);
-            record.is_some_and(|record| record.names(name, after.disk))
+            record.is_some_and(lists)
         });
         hold!(told, "D2", "is cured, and no record that names its disk was committed");
         Ok(())
     }
+}
+
+/// L6: how many vote before and after, and how many nodes there are in both; at most one of them changes, and in the way
+/// that was said.
+fn one_member_changes(
+    id: RecordId,
+    cause: RecordCause,
+    old: &[Member],
+    new: &[Member],
+) -> Result<((usize, usize), usize), (&'static str, String)> {
+    let gone: Vec<&Member> = old.iter().filter(|member| !new.contains(member)).collect();
+    let come: Vec<&Member> = new.iter().filter(|member| !old.contains(member)).collect();
+    let same = |voter: bool, other: bool| {
+        gone.len() == 1
+            && come.len() == 1
+            && gone[0].node == come[0].node
+            && gone[0].voter == voter
+            && come[0].voter == other
+    };
+    let fits = match cause {
+        RecordCause::NoOp | RecordCause::Proclaim => gone.is_empty() && come.is_empty(),
+        RecordCause::Naming => same(true, true) || same(false, false),
+        RecordCause::AddNonVoter => gone.is_empty() && come.len() == 1 && !come[0].voter,
+        RecordCause::AddVoter => same(false, true) && gone[0].disk == come[0].disk,
+        RecordCause::Remove => gone.len() == 1 && come.is_empty(),
+    };
+    hold!(fits, "L6", "{id} ({cause}) changes {gone:?} into {come:?}");
+    let voters = |members: &[Member]| members.iter().filter(|member| member.voter).count();
+    let all: BTreeSet<&NodeId> = old.iter().chain(new).filter(|member| member.voter).map(|m| &m.node).collect();
+    Ok(((voters(old), voters(new)), all.len()))
 }

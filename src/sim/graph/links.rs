@@ -57,6 +57,19 @@ impl Graph {
         classes
     }
 
+    /// Every graph that differs from this one by names only, itself included.
+    #[must_use]
+    pub fn renamings(&self) -> Vec<Graph> {
+        let mut graphs = Vec::new();
+        for names in permutations(self.nodes) {
+            let graph = self.renamed(&names);
+            if !graphs.contains(&graph) {
+                graphs.push(graph);
+            }
+        }
+        graphs
+    }
+
     /// How many nodes it has.
     #[must_use]
     pub fn nodes(&self) -> usize {
@@ -164,8 +177,9 @@ mod tests {
         let count = |nodes, directed| Graph::classes(nodes, directed).len();
         assert_eq!([3, 4, 5, 6].map(|nodes| count(nodes, false)), [4, 11, 34, 156]);
         assert_eq!([3, 4].map(|nodes| count(nodes, true)), [16, 218]);
-        let sizes: usize = Graph::classes(5, false).iter().map(|(_, size)| size).sum();
-        assert_eq!(sizes, 1024);
+        let classes = Graph::classes(5, false);
+        assert_eq!(classes.iter().map(|(_, size)| size).sum::<usize>(), 1024);
+        assert!(classes.iter().all(|(graph, size)| graph.renamings().len() == *size));
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! Many cases side by side, and what they come to.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
 
 use super::{Case, Graph, HORIZON, Outcome};
+use crate::sim::side_by_side;
 
 /// Every case of these graphs: each old leader, and each set of others that lack its newest record.
 #[must_use]
@@ -33,8 +32,8 @@ pub struct Survey {
     pub kept: usize,
     /// How long it took where the old leader was not quorum-connected.
     pub spread: Spread,
-    /// How often more than one new leader was elected.
-    pub restless: usize,
+    /// In how many more than one new leader was elected before one became what was waited for.
+    pub contested: usize,
     /// The first cases that failed, and how.
     pub failures: Vec<Failure>,
     /// How many failed.
@@ -77,44 +76,31 @@ const FAILURES_MAX: usize = 20;
 /// Runs the cases on so many threads. `progress` hears how many are done, and says whether to go on; a survey that was
 /// broken off counts only the cases before the first that did not run.
 pub fn survey(cases: &[Case], jobs: usize, progress: &dyn Fn(usize) -> bool) -> Survey {
-    let outcomes = side_by_side(cases, jobs, &Case::run, progress);
+    let outcomes = outcomes(cases, jobs, &Case::run, progress);
     Survey::of(cases, &outcomes)
 }
 
-/// Applies `run` to each case, on so many threads; the results are in the order of the cases, up to the first that is
-/// missing because `progress` said no.
-pub(crate) fn side_by_side<C: Sync, T: Send>(
-    cases: &[C],
+/// What came of each case, up to the first that did not run.
+pub fn outcomes(
+    cases: &[Case],
     jobs: usize,
-    run: &(dyn Fn(&C) -> T + Sync),
+    run: &(dyn Fn(&Case) -> Outcome + Sync),
     progress: &dyn Fn(usize) -> bool,
-) -> Vec<T> {
-    let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let mut results: Vec<Option<T>> = Vec::new();
-    results.resize_with(cases.len(), || None);
-    std::thread::scope(|scope| {
-        let (sender, receiver) = mpsc::channel();
-        for _ in 0..jobs.max(1) {
-            let (sender, next, stopped) = (sender.clone(), &next, &stopped);
-            scope.spawn(move || {
-                while !stopped.load(Ordering::Relaxed) {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(case) = cases.get(at) else { break };
-                    if sender.send((at, run(case))).is_err() {
-                        break;
-                    }
-                }
-            });
+) -> Vec<Outcome> {
+    let mut outcomes: Vec<Option<Outcome>> = vec![None; cases.len()];
+    let run = |number: u64| {
+        let at = usize::try_from(number).unwrap_or(usize::MAX);
+        cases.get(at).map(|case| (at, run(case)))
+    };
+    let mut done = 0;
+    side_by_side(0..cases.len() as u64, jobs, &run, &mut |_, result| {
+        if let Some((at, outcome)) = result {
+            outcomes[at] = Some(outcome);
         }
-        drop(sender);
-        for (done, (at, result)) in receiver.into_iter().enumerate() {
-            results[at] = Some(result);
-            if !progress(done + 1) {
-                stopped.store(true, Ordering::Relaxed);
-            }
-        }
+        done += 1;
+        progress(done)
     });
-    results.into_iter().map_while(|result| result).collect()
+    outcomes.into_iter().map_while(|outcome| outcome).collect()
 }
 
 impl Survey {
@@ -127,7 +113,7 @@ impl Survey {
             recovered: 0,
             kept: 0,
             spread: Spread::default(),
-            restless: 0,
+            contested: 0,
             failures: Vec::new(),
             failed: 0,
             slowest: None,
@@ -136,20 +122,18 @@ impl Survey {
         let mut times = Vec::new();
         for (case, outcome) in cases.iter().zip(outcomes) {
             survey.count(case, outcome);
-            if let Some(took) = outcome.settled.filter(|_| !case.graph.is_quorum_connected(case.leader)) {
-                if times.iter().all(|known| *known < took) {
-                    survey.slowest = Some(*case);
-                }
-                times.push(took);
-            }
+            let needed = !case.graph.is_quorum_connected(case.leader);
+            times.extend(outcome.settled.filter(|_| needed).map(|took| (took, case)));
         }
-        survey.spread = Spread::of(times);
+        let slowest = times.iter().max_by(|a, b| a.0.total_cmp(&b.0));
+        survey.slowest = slowest.map(|(_, case)| **case);
+        survey.spread = Spread::of(times.into_iter().map(|(took, _)| took).collect());
         survey
     }
 
     fn count(&mut self, case: &Case, outcome: &Outcome) {
         let settled = outcome.settled.map_or(u64::MAX, f64::to_bits);
-        for word in [settled, outcome.changes as u64, outcome.growth] {
+        for word in [settled, outcome.changes as u64, outcome.replaced as u64, outcome.growth] {
             self.fingerprint = (self.fingerprint ^ word).wrapping_mul(0x0000_0100_0000_01b3);
         }
         let connected = case.graph.has_quorum_connected();
@@ -157,11 +141,14 @@ impl Survey {
         self.connected += usize::from(connected);
         self.recovered += usize::from(connected && outcome.settled.is_some());
         self.kept += usize::from(kept && outcome.changes == 0);
-        self.restless += usize::from(outcome.changes > 1);
+        self.contested += usize::from(outcome.changes > 1);
         let text = match outcome {
             Outcome { broken: Some(text), .. } => text.clone(),
             Outcome { settled: None, .. } if connected => format!("no leader within {HORIZON} election timeouts"),
-            Outcome { changes, .. } if kept && *changes > 0 => "the leader was quorum-connected, and changed".to_owned(),
+            Outcome { changes, .. } if kept && *changes > 0 => {
+                "the leader was quorum-connected, and changed".to_owned()
+            }
+            Outcome { replaced, .. } if *replaced > 0 => format!("a new leader was lost again, {replaced} times"),
             Outcome { settled: Some(_), .. } if !connected => "a leader without a quorum".to_owned(),
             Outcome { growth, .. } if !connected && *growth > 0 => {
                 format!("no node is quorum-connected, and terms grew by {growth}")
@@ -176,7 +163,9 @@ impl Survey {
 }
 
 impl Spread {
-    fn of(mut times: Vec<f64>) -> Spread {
+    /// Of these times, in any order.
+    #[must_use]
+    pub fn of(mut times: Vec<f64>) -> Spread {
         times.sort_unstable_by(f64::total_cmp);
         let at = |share: f64| {
             let index = (times.len() as f64 * share).ceil() as usize;

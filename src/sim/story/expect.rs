@@ -69,6 +69,14 @@ impl Court<'_> {
                 let seen = cluster.node(*node).is_some_and(|node| node.hard_state().named.is_none());
                 (seen, format!("{}, disk named: {}", self.running(*node), !seen))
             }
+            Fact::Members(node, wanted) => {
+                let committed = cluster.node(*node).and_then(|node| node.committed());
+                let voters = committed.into_iter().flat_map(|record| &record.members).filter(|member| member.voter);
+                let seen: Vec<&str> = voters.map(|member| member.node.as_str()).collect();
+                let mut wanted: Vec<&str> = wanted.iter().map(|node| cluster.name(*node).as_str()).collect();
+                wanted.sort_unstable();
+                (seen == wanted, format!("members {}", seen.join(" ")))
+            }
             Fact::Working(node) => (cluster.is_working(*node), format!("works: {}", cluster.is_working(*node))),
             Fact::Holds(node, value) => {
                 let committed = cluster.node(*node).and_then(|node| node.committed());

@@ -4,16 +4,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::command::{Change, Command, Compare, DiskChange, Expectation, Fact, How, Inject, Setting, Show, Told, Way};
+use super::command::{
+    Change, Command, Compare, DiskChange, Expectation, Fact, How, Inject, Setting, Show, Stray, Told, Way,
+};
 use super::{Line, OUTPUT, Story};
 use crate::config::{Config, Timing};
 use crate::event::Role;
 use crate::message::{Reason, RequestBody};
 use crate::node::Input;
-use crate::record::RecordId;
-use crate::sim::{Death, StartWhen};
-use crate::types::{ClusterId, NodeId, Term, TraceContext};
+use crate::record::{MEMBERS_MAX, RecordId};
+use crate::sim::{Death, Manners};
+use crate::types::{ClusterId, NodeId, Term, Time, TraceContext, nanos};
 
+mod manners;
 mod words;
 
 use words::Words;
@@ -39,14 +42,15 @@ type Parsed<T> = Result<T, ParseError>;
 /// How long a story waits for a condition if it does not say.
 const LIMIT: Duration = Duration::from_secs(10);
 
-const COMMANDS: &str = "a command (nodes, seed, timing, priority, trust, start, restart, crash, vanish, wipe, pause, \
-    shutdown, retime, cut, heal, delay, loss, duplicate, reset, disk, fail, clock, campaign, resign, transfer, proclaim, \
-    ask, work, idle, version, inject, run, mark, show, expect)";
+const SETTINGS: [&str; 8] = ["nodes", "founders", "seed", "timing", "priority", "trust", "volatile", "stray"];
+
+const COMMANDS: &str = "a command (nodes, founders, seed, timing, priority, trust, volatile, stray, start, restart, crash, vanish, \
+    wipe, lose, pause, shutdown, retime, cut, heal, open, stall, link, delay, loss, duplicate, reset, refuse, disk, fail, \
+    clock, boot, campaign, resign, transfer, add, remove, proclaim, ask, work, idle, version, faults, calm, inject, run, mark, show, \
+    expect, require)";
 
 pub(super) fn story(file: &str, text: &str) -> Parsed<Story> {
-    let setting =
-        Setting { nodes: Vec::new(), seed: 1, timing: Timing::default(), priorities: Vec::new(), trust_refused: false };
-    let mut parser = Parser { setting, begun: false, marked: false };
+    let mut parser = Parser { setting: Setting::new(), begun: false, marked: false };
     let mut lines = Vec::new();
     for (at, text) in text.lines().enumerate().filter(|(_, text)| !text.starts_with(OUTPUT)) {
         let mut words = Words::of(file, at + 1, text)?;
@@ -86,20 +90,24 @@ impl Parser {
     }
 
     fn setting(&mut self, words: &mut Words<'_>) -> Parsed<Option<Command>> {
-        if self.begun && ["nodes", "seed", "timing", "priority", "trust"].iter().any(|word| words.is(word)) {
+        if self.begun && SETTINGS.iter().any(|word| words.is(word)) {
             return Err(words.expected("a command that is no setting: those come first"));
         }
         if words.take("nodes") {
             while !words.is_over() {
-                let name = words.word("the name of a node")?;
-                if NodeId::new(name).is_err() || self.setting.nodes.iter().any(|known| known == name) {
-                    return Err(words.unread("a name that is valid and new"));
-                }
-                self.setting.nodes.push(name.to_owned());
+                let name = self.new_name(words)?;
+                self.setting.nodes.push(name);
             }
             if self.setting.nodes.is_empty() {
                 return Err(words.expected("the names of the nodes"));
             }
+        } else if words.take("founders") {
+            const FOUNDERS: &str = "the first of the nodes, in their order";
+            let founders = self.nodes(words)?;
+            if founders.iter().enumerate().any(|(at, node)| at != *node) {
+                return Err(words.unread(FOUNDERS));
+            }
+            self.setting.founders = Some(founders.len());
         } else if words.take("seed") {
             self.setting.seed = words.number("a number")?;
         } else if words.take("timing") {
@@ -112,10 +120,41 @@ impl Parser {
         } else if words.take("trust") {
             words.keyword("refused")?;
             self.setting.trust_refused = true;
+        } else if words.take("volatile") {
+            self.setting.volatile = true;
+        } else if words.take("stray") {
+            let stray = self.stray(words)?;
+            self.setting.strays.push(stray);
         } else {
             return Ok(None);
         }
         Ok(Some(Command::Set))
+    }
+
+    fn new_name(&self, words: &mut Words<'_>) -> Parsed<String> {
+        let name = words.word("the name of a node")?;
+        if NodeId::new(name).is_err() || self.setting.names().contains(&name) {
+            return Err(words.unread("a name that is valid and new"));
+        }
+        if self.setting.names().len() == MEMBERS_MAX {
+            return Err(words.unread(&format!("at most {MEMBERS_MAX} nodes")));
+        }
+        Ok(name.to_owned())
+    }
+
+    /// A machine that belongs to another cluster, or has other times.
+    fn stray(&self, words: &mut Words<'_>) -> Parsed<Stray> {
+        let mut stray = Stray { node: self.node(words)?, cluster: None, timing: None };
+        if words.next_begins("cluster=") {
+            const KEY: &str = "cluster= with a valid name";
+            let (_, value) = words.pair(KEY)?;
+            ClusterId::new(value).map_err(|_| words.unread(KEY))?;
+            stray.cluster = Some(value.to_owned());
+        }
+        if !words.is_over() {
+            stray.timing = Some(timing(words, self.setting.timing.clone())?);
+        }
+        Ok(stray)
     }
 
     // tidy: a table, one arm for each command
@@ -128,6 +167,11 @@ impl Parser {
             Command::Kill(self.nodes(words)?, Death::Vanished)
         } else if words.take("wipe") {
             Command::Wipe(self.node(words)?)
+        } else if words.take("lose") {
+            Command::Lose(self.node(words)?)
+        } else if words.take("boot") {
+            let node = self.node(words)?;
+            Command::Boot(node, Time(nanos(words.duration()?).max(1)), words.ppm()?)
         } else if words.take("retime") {
             Command::Retime(timing(words, self.setting.timing.clone())?)
         } else if words.take("pause") {
@@ -142,18 +186,21 @@ impl Parser {
             let from = self.node(words)?;
             let to = if words.is_over() { None } else { Some(self.node(words)?) };
             Command::Tell(from, Input::Transfer(to.map(|to| self.id(to))))
+        } else if words.take("add") {
+            let leader = self.node(words)?;
+            Command::Tell(leader, Input::AddMember(self.node(words).map(|node| self.id(node))?))
+        } else if words.take("remove") {
+            let leader = self.node(words)?;
+            Command::Tell(leader, Input::RemoveMember(self.node(words).map(|node| self.id(node))?))
         } else if words.take("proclaim") {
             let node = self.node(words)?;
             Command::Tell(node, Input::Proclaim(Bytes::from(words.quoted()?.to_owned())))
         } else if words.take("ask") {
             Command::Tell(self.node(words)?, Input::AskPromise(words.duration()?))
         } else if words.take("work") {
-            let node = self.node(words)?;
-            let when = if words.take("elected") { StartWhen::Elected } else { StartWhen::Exclusive };
-            words.keyword("hold")?;
-            Command::Work(node, Some((when, words.duration()?)))
+            Command::Work(self.nodes(words)?, manners::work(words)?)
         } else if words.take("idle") {
-            Command::Work(self.node(words)?, None)
+            Command::Work(self.nodes(words)?, Manners::idle())
         } else {
             return Ok(None);
         }))
@@ -162,17 +209,36 @@ impl Parser {
     fn surroundings(&mut self, words: &mut Words<'_>) -> Parsed<Option<Command>> {
         Ok(Some(if words.take("fail") {
             words.keyword("disk")?;
-            Command::Disk(self.node(words)?, DiskChange::Fail)
+            Command::Disk(self.nodes(words)?, DiskChange::Fail)
         } else if words.take("disk") {
-            Command::Disk(self.node(words)?, DiskChange::Write(words.duration()?))
+            let nodes = self.nodes(words)?;
+            let change = if words.next_contains("=") {
+                DiskChange::Manners(manners::disk(words)?)
+            } else {
+                DiskChange::Write(words.duration()?)
+            };
+            Command::Disk(nodes, change)
         } else if words.take("cut") {
             Command::Links(self.ways(words)?, Change::Cut)
         } else if words.take("heal") {
             if words.take("disk") {
-                return Ok(Some(Command::Disk(self.node(words)?, DiskChange::Heal)));
+                return Ok(Some(Command::Disk(self.nodes(words)?, DiskChange::Heal)));
             }
             let ways = if words.is_over() { self.all_ways() } else { self.ways(words)? };
             Command::Links(ways, Change::Heal)
+        } else if words.take("open") {
+            let ways = if words.is_over() { self.all_ways() } else { self.ways(words)? };
+            Command::Links(ways, Change::Open)
+        } else if words.take("stall") {
+            Command::Links(self.ways(words)?, Change::Stall)
+        } else if words.take("link") {
+            Command::Links(self.ways(words)?, Change::Manners(manners::link(words)?))
+        } else if words.take("faults") {
+            Command::Faults(manners::faults(words)?)
+        } else if words.take("calm") {
+            Command::Calm
+        } else if words.take("refuse") {
+            Command::Refuse(self.ways(words)?)
         } else if words.take("delay") {
             Command::Links(self.ways(words)?, Change::Delay(words.duration()?))
         } else if words.take("loss") {
@@ -216,6 +282,9 @@ impl Parser {
                 "nodes" => Show::Nodes,
                 _ => return Err(words.unread(SHOWN)),
             }));
+        }
+        if words.take("require") {
+            return Ok(Command::Require(manners::require(words, self.marked)?));
         }
         if words.take("expect") {
             return Ok(Command::Expect(self.expectation(words)?));
@@ -276,7 +345,7 @@ impl Parser {
     // tidy: a table, one arm for each fact
     fn fact(&self, words: &mut Words<'_>) -> Parsed<Fact> {
         const FACTS: &str = "an expectation (leader, no leader, exclusive, term, role, follows, hears, voted, amnesiac, \
-            working, holds, elections, changes, refused, event)";
+            members, working, holds, elections, changes, refused, event)";
         Ok(match words.word(FACTS)? {
             "leader" => Fact::Leader(self.maybe_node(words)),
             "no" => {
@@ -291,6 +360,7 @@ impl Parser {
             "hears" => Fact::Hears(self.node(words)?, self.node(words)?),
             "voted" => Fact::Voted(self.node(words)?, self.node(words)?),
             "amnesiac" => Fact::Amnesiac(self.node(words)?),
+            "members" => Fact::Members(self.node(words)?, self.nodes(words)?),
             "working" => Fact::Working(self.node(words)?),
             "holds" => Fact::Holds(self.node(words)?, words.quoted()?.to_owned()),
             "elections" => Fact::Elections(self.maybe_node(words), compare(words)?),
@@ -308,48 +378,55 @@ impl Parser {
 // ---- nodes and links ----
 impl Parser {
     fn id(&self, node: usize) -> NodeId {
-        NodeId::new(&self.setting.nodes[node]).expect("checked when it was read")
+        NodeId::new(self.setting.names()[node]).expect("checked when it was read")
     }
 
     fn node(&self, words: &mut Words<'_>) -> Parsed<usize> {
-        self.maybe_node(words).ok_or_else(|| words.expected(&format!("a node of {}", self.setting.nodes.join(" "))))
+        self.maybe_node(words).ok_or_else(|| words.expected(&format!("a node of {}", self.setting.names().join(" "))))
     }
 
     fn maybe_node(&self, words: &mut Words<'_>) -> Option<usize> {
-        self.setting.nodes.iter().position(|name| words.take(name))
+        self.setting.names().iter().position(|name| words.take(name))
     }
 
+    /// Each is named once: `cut` would make a link of each pair.
     fn nodes(&self, words: &mut Words<'_>) -> Parsed<Vec<usize>> {
         let mut nodes = vec![self.node(words)?];
         while let Some(node) = self.maybe_node(words) {
+            if nodes.contains(&node) {
+                return Err(words.unread("a node that was not named yet"));
+            }
             nodes.push(node);
         }
         Ok(nodes)
     }
 
-    /// `a -> b`, `a b - c d`, or `a`: all links of one node.
+    /// `a -> b`, `a b - c d`, `a`: all links of one node, or `all`.
     fn ways(&self, words: &mut Words<'_>) -> Parsed<Vec<Way>> {
+        if words.take("all") {
+            return Ok(self.all_ways());
+        }
         let from = self.nodes(words)?;
         let (to, both) = if words.take("->") {
             (self.nodes(words)?, false)
         } else if words.take("-") {
             (self.nodes(words)?, true)
         } else {
-            ((0..self.setting.nodes.len()).filter(|node| !from.contains(node)).collect(), true)
+            ((0..self.setting.names().len()).filter(|node| !from.contains(node)).collect(), true)
         };
         let pairs = from.iter().flat_map(|a| to.iter().map(move |b| (*a, *b))).filter(|(a, b)| a != b);
         Ok(pairs.flat_map(|(a, b)| [(a, b), (b, a)].into_iter().take(1 + usize::from(both))).collect())
     }
 
     fn all_ways(&self) -> Vec<Way> {
-        let all = 0..self.setting.nodes.len();
+        let all = 0..self.setting.names().len();
         all.clone().flat_map(|a| all.clone().map(move |b| (a, b))).filter(|(a, b)| a != b).collect()
     }
 }
 
 fn timing(words: &mut Words<'_>, mut timing: Timing) -> Parsed<Timing> {
     const KEYS: &str =
-        "heartbeat=, election=MIN..MAX, promise=, promise_max=, round_trip_max= or slot= with a duration";
+        "heartbeat=, election=MIN..MAX, promise=, promise_max=, round_trip_max= or slot= with a duration, or drift=PPM";
     while !words.is_over() {
         let (key, value) = words.pair(KEYS)?;
         let duration = words::duration(value);
@@ -364,6 +441,7 @@ fn timing(words: &mut Words<'_>, mut timing: Timing) -> Parsed<Timing> {
             "promise_max" => duration.map(|promise_max| timing.promise_max = promise_max),
             "round_trip_max" => duration.map(|round_trip| timing.round_trip_max = round_trip),
             "slot" => duration.map(|slot| timing.succession_slot = slot),
+            "drift" => words::ppm(value).and_then(|ppm| u32::try_from(ppm).ok()).map(|ppm| timing.drift_ppm = ppm),
             _ => None,
         };
         known.ok_or_else(|| words.unread(KEYS))?;

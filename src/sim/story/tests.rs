@@ -25,6 +25,8 @@ fn a_story_that_does_not_parse_is_refused_with_the_place() {
         ("nodes a b\nmark now", "s.txt:2:6", "the end of the line", "now"),
         ("nodes a b\nrun 1s\nseed 7", "s.txt:3:1", "a command that is no setting", "seed"),
         ("nodes a a", "s.txt:1:9", "a name that is valid and new", "a"),
+        ("nodes a b\ncut a a - b", "s.txt:2:7", "a node that was not named yet", "a"),
+        ("nodes a  b\t c\ncut  \u{a0}a -> \"b\"", "s.txt:2:12", "a node of a b c", "\"b\""),
         ("timing heartbeet=1s", "s.txt:1:8", "heartbeat=", "heartbeet=1s"),
         ("timing promise=10s", "s.txt:1:8", "times that go together", "promise=10s"),
         ("nodes a b\ninject a -> b song", "s.txt:2:15", "heartbeat, prevote, vote, resign or timeout_now", "song"),
@@ -34,6 +36,15 @@ fn a_story_that_does_not_parse_is_refused_with_the_place() {
         assert!(said.starts_with(&format!("{place}: expected {expected}")), "{text:?}: {said}");
         assert!(said.ends_with(&format!("found {found}")), "{text:?}: {said}");
     }
+}
+
+/// Found by fuzzing: `heal` makes two links of each pair, and a line of a few kilobytes made a million.
+#[test]
+fn a_story_has_no_more_nodes_than_a_cluster_has_members() {
+    let nodes = |count: usize| (0..count).map(|at| format!(" n{at}")).collect::<String>();
+    Story::parse("s.txt", &format!("nodes{}\nheal", nodes(64))).expect("as many as there may be");
+    let said = refused(&format!("nodes{}\nheal", nodes(65)));
+    assert!(said.ends_with("expected at most 64 nodes, found n64"), "{said}");
 }
 
 #[test]

@@ -1,63 +1,85 @@
 //! The phase in which everything goes wrong that the seed's mix holds.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::mix::{every_way, manners, micros, rate, reading};
 use super::{Bias, Broken, Swarm};
+use crate::message::RequestBody;
 use crate::node::Input;
-use crate::sim::Death;
-use crate::sim::check::arithmetic::majority;
-use crate::types::Time;
+use crate::sim::chance::Chance;
+use crate::sim::story::command::{Change, Command, DiskChange, Inject, Way};
+use crate::sim::{Death, DiskManners};
+use crate::types::{Term, Time};
 
 /// Something that chaos does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Act {
     Crash,
+    CrashAndReturn,
     Vanish,
     Start,
-    Wipe,
+    Lose,
     Pause,
+    Work,
     CutOneWay,
     Cut,
     Isolate,
-    Heal,
+    Open,
+    Graph,
+    Flap,
+    Stall,
     Reset,
     ResetAndCut,
+    Refuse,
     Drift,
     SlowDisk,
+    FailDisk,
     Campaign,
     Resign,
     Transfer,
+    Add,
+    Remove,
     Proclaim,
     Shutdown,
     AskPromise,
-    Refuse,
     Intrude,
+    Version,
 }
 
-pub(super) const ACTS: [Act; 21] = [
+pub(super) const ACTS: [Act; 30] = [
     Act::Crash,
+    Act::CrashAndReturn,
     Act::Vanish,
     Act::Start,
-    Act::Wipe,
+    Act::Lose,
     Act::Pause,
+    Act::Work,
     Act::CutOneWay,
     Act::Cut,
     Act::Isolate,
-    Act::Heal,
+    Act::Open,
+    Act::Graph,
+    Act::Flap,
+    Act::Stall,
     Act::Reset,
     Act::ResetAndCut,
+    Act::Refuse,
     Act::Drift,
     Act::SlowDisk,
+    Act::FailDisk,
     Act::Campaign,
     Act::Resign,
     Act::Transfer,
+    Act::Add,
+    Act::Remove,
     Act::Proclaim,
     Act::Shutdown,
     Act::AskPromise,
-    Act::Refuse,
     Act::Intrude,
+    Act::Version,
 ];
 
 impl Act {
@@ -67,35 +89,71 @@ impl Act {
             Bias::None => true,
             Bias::Promises => {
                 use Act::{
-                    AskPromise, Campaign, Crash, Cut, Heal, Refuse, Reset, ResetAndCut, Resign, Start, Transfer,
+                    AskPromise, Campaign, Crash, Cut, Open, Refuse, Reset, ResetAndCut, Resign, Start, Transfer,
                 };
-                [Crash, Start, Cut, Heal, Reset, ResetAndCut, Refuse, Campaign, Resign, Transfer, AskPromise]
+                [Crash, Start, Cut, Open, Reset, ResetAndCut, Refuse, Campaign, Resign, Transfer, AskPromise]
                     .contains(&self)
             }
             Bias::Disks => {
-                use Act::{Campaign, Crash, Cut, Heal, Proclaim, Reset, SlowDisk, Start, Wipe};
-                [Crash, Start, Wipe, Cut, Heal, SlowDisk, Campaign, Proclaim, Reset].contains(&self)
+                use Act::{Campaign, Crash, Cut, Lose, Open, Proclaim, Reset, SlowDisk, Start};
+                [Crash, Start, Lose, Cut, Open, SlowDisk, Campaign, Proclaim, Reset].contains(&self)
             }
+            // A store that forgets has no disk to lose, and a machine that leaves is a restart.
+            Bias::Volatile => !matches!(self, Act::Lose | Act::Intrude),
+            Bias::Losses => false,
         }
     }
 }
 
-impl Swarm {
-    /// Acts at random moments, with a mean pace that the seed has drawn.
-    pub(super) fn chaos(&mut self) -> Result<(), Broken> {
-        // Most seeds begin with a cluster that stands: a first start needs every member at once.
-        let settles = if self.chance.happens(0.9) { 6 } else { 0 };
-        self.pass(self.et * settles)?;
-        let end = self.cluster.now() + self.length;
-        while self.cluster.now() < end {
-            let gap = self.chance.between((Duration::ZERO, self.pace * 2));
-            self.pass(gap)?;
-            self.act();
+/// How chaos acts, and what it has in mind.
+#[derive(Debug)]
+pub(super) struct Chaos {
+    pub(super) bias: Bias,
+    /// How disks behave when nothing is done to them.
+    pub(super) disk: DiskManners,
+    pub(super) weights: Vec<(Act, u64)>,
+    /// The mean time between two acts.
+    pub(super) pace: Duration,
+    pub(super) length: Duration,
+    pub(super) chance: Chance,
+    /// What will be done, in the order of time.
+    pub(super) later: BTreeMap<(Time, u64), Command>,
+}
+
+impl Default for Chaos {
+    fn default() -> Self {
+        Chaos {
+            bias: Bias::None,
+            disk: DiskManners::steady(Duration::ZERO),
+            weights: Vec::new(),
+            pace: Duration::ZERO,
+            length: Duration::ZERO,
+            chance: Chance::stream(0, "chaos"),
+            later: BTreeMap::new(),
         }
-        self.pass(Duration::ZERO)
+    }
+}
+
+impl Chaos {
+    fn plan(&mut self, at: Time, command: Command) {
+        let number = self.later.len() as u64;
+        let number = self.later.last_key_value().map_or(number, |((_, last), _)| number.max(*last + 1));
+        self.later.insert((at, number), command);
     }
 
-    fn act(&mut self) {
+    /// The next thing that was planned for `end` or before.
+    fn due(&mut self, end: Time) -> Option<(Time, Command)> {
+        let ((at, _), command) = self.later.first_key_value().filter(|((at, _), _)| *at <= end)?;
+        let due = (*at, command.clone());
+        self.later.pop_first();
+        Some(due)
+    }
+
+    fn duration(&mut self, max: Duration) -> Duration {
+        micros(self.chance.between((Duration::ZERO, max)))
+    }
+
+    fn draw_act(&mut self) -> Option<Act> {
         let total: u64 = self.weights.iter().map(|(_, weight)| weight).sum();
         let mut drawn = self.chance.below(total);
         let mut weights = self.weights.iter();
@@ -104,140 +162,263 @@ impl Swarm {
             drawn = drawn.saturating_sub(*weight);
             hit
         });
-        let Some((act, _)) = act.copied() else { return };
-        let at = self.any_or_leader();
-        match act {
-            Act::Crash | Act::Vanish | Act::Start | Act::Wipe | Act::Pause | Act::Drift | Act::SlowDisk => {
-                self.harm_machine(act, at);
+        act.map(|(act, _)| *act)
+    }
+}
+
+impl Swarm {
+    /// Acts at random moments, with a mean pace that the seed has drawn.
+    pub(super) fn chaos(&mut self) -> Result<(), Broken> {
+        // Most seeds begin with a cluster that stands: a first start needs every member at once.
+        let settles = if self.chaos.chance.happens(0.9) { 6 } else { 0 };
+        self.pass(self.stage.et * settles)?;
+        let end = self.stage.cluster.now() + self.chaos.length;
+        while self.stage.cluster.now() < end {
+            let pace = self.chaos.pace * 2;
+            let until = self.stage.cluster.now() + self.chaos.duration(pace);
+            while let Some((at, command)) = self.chaos.due(until) {
+                self.pass(at.since(self.stage.cluster.now()))?;
+                self.order(command)?;
             }
-            Act::Intrude => self.cluster.intrude(at, &mut self.chance),
-            Act::CutOneWay | Act::Cut | Act::Isolate | Act::Heal | Act::Reset | Act::ResetAndCut | Act::Refuse => {
-                self.harm_network(act, at);
-            }
-            Act::Campaign | Act::Resign | Act::Transfer | Act::Proclaim | Act::Shutdown | Act::AskPromise => {
-                self.order(act, at);
+            self.pass(until.since(self.stage.cluster.now()))?;
+            let Some(act) = self.chaos.draw_act() else { continue };
+            let at = self.any_or_leader();
+            for command in self.deeds(act, at) {
+                self.order(command)?;
             }
         }
+        self.pass(Duration::ZERO)
+    }
+
+    pub(super) fn pass(&mut self, duration: Duration) -> Result<(), Broken> {
+        self.order(Command::Run(duration))
     }
 
     /// Leaders are where most rules bite.
     fn any_or_leader(&mut self) -> usize {
-        let leader = (0..self.cluster.len()).find(|at| self.leads(*at).is_some());
-        let any = self.chance.index(self.cluster.len());
-        leader.filter(|_| self.chance.happens(0.5)).unwrap_or(any)
+        let nodes = self.stage.cluster.len();
+        let leader = (0..nodes).find(|at| self.stage.leads(*at).is_some());
+        let any = self.chaos.chance.index(nodes);
+        leader.filter(|_| self.chaos.chance.happens(0.5)).unwrap_or(any)
     }
 
-    fn harm_machine(&mut self, act: Act, at: usize) {
-        let et = self.et;
+    fn deeds(&mut self, act: Act, at: usize) -> Vec<Command> {
+        use Act::{
+            Add, AskPromise, Campaign, Crash, CrashAndReturn, Cut, CutOneWay, Drift, FailDisk, Flap, Graph, Intrude,
+            Isolate, Lose, Open, Pause, Proclaim, Refuse, Remove, Reset, ResetAndCut, Resign, Shutdown, SlowDisk,
+            Stall, Start, Transfer, Vanish, Version, Work,
+        };
         match act {
-            Act::Crash => self.cluster.crash(at, Death::Killed),
-            Act::Vanish => self.cluster.crash(at, Death::Vanished),
-            Act::Start => {
-                let down = (0..self.cluster.len()).filter(|at| self.cluster.node(*at).is_none());
-                for at in down.collect::<Vec<_>>() {
-                    if self.chance.happens(0.3) {
-                        let reading = Time(1 + self.chance.below(10_000_000_000));
-                        let ppm = self.ppm();
-                        self.cluster.reset_clock(at, reading, ppm);
-                    }
-                    self.cluster.start(at);
-                }
+            Crash | CrashAndReturn | Vanish | Start | Lose | Pause | Work => self.harm_process(act, at),
+            Drift | SlowDisk | FailDisk | Version => self.harm_machine(act, at),
+            CutOneWay | Cut | Isolate | Open | Graph | Flap | Stall => self.harm_links(act, at),
+            Reset | ResetAndCut | Refuse => self.harm_connections(act, at),
+            Campaign | Resign | Transfer | Proclaim | Shutdown | AskPromise => {
+                let input = self.order_of(act, at);
+                vec![Command::Tell(at, input)]
             }
-            Act::Wipe => self.wipe(at),
+            Add | Remove => self.change_members(act),
+            Intrude => self.intrude(at),
+        }
+    }
+
+    fn harm_process(&mut self, act: Act, at: usize) -> Vec<Command> {
+        let et = self.stage.et;
+        let chance = &mut self.chaos.chance;
+        match act {
+            Act::Crash => vec![Command::Kill(vec![at], Death::Killed)],
+            Act::Vanish => vec![Command::Kill(vec![at], Death::Vanished)],
+            Act::CrashAndReturn => {
+                let absence = et.mul_f64([0.0, 0.05, 1.0, 10.0][chance.index(4)]);
+                let back = self.stage.cluster.now() + self.chaos.duration(absence);
+                self.chaos.plan(back, Command::Start(vec![at]));
+                vec![Command::Kill(vec![at], Death::Killed)]
+            }
+            Act::Lose => vec![Command::Lose(at)],
             Act::Pause => {
-                let length = et.mul_f64([0.5, 2.0, 10.0][self.chance.index(3)]);
-                let length = self.chance.between((Duration::ZERO, length));
-                self.cluster.pause(at, length);
+                let length = et.mul_f64([0.5, 2.0, 10.0][chance.index(3)]);
+                vec![Command::Pause(at, self.chaos.duration(length))]
             }
-            Act::Drift => {
-                let ppm = self.ppm();
-                self.cluster.set_rate(at, ppm);
-            }
+            Act::Work => vec![Command::Work(vec![at], manners(et, self.chaos.bias, chance))],
             _ => {
-                let slow = self.chance.fraction();
-                self.cluster.disk(at).slow = slow;
-                self.cluster.disk(at).slow_max = et * 10;
+                let down = (0..self.stage.cluster.len()).filter(|at| self.stage.cluster.node(*at).is_none());
+                let down: Vec<usize> = down.collect();
+                let rebooted: Vec<usize> = down.iter().copied().filter(|_| chance.happens(0.3)).collect();
+                let drift = self.setting.timing.drift_ppm;
+                let boot = |at| Command::Boot(at, reading(chance), rate(drift, chance));
+                let mut deeds: Vec<Command> = rebooted.into_iter().map(boot).collect();
+                deeds.extend((!down.is_empty()).then_some(Command::Start(down)));
+                deeds
             }
         }
     }
 
-    fn ppm(&mut self) -> i32 {
-        [-10_000, -9_000, 0, 9_000, 10_000][self.chance.index(5)]
-    }
-
-    /// D2 and D4: a disk may be lost once the cluster is founded, and while the others still suffice to name it.
-    fn wipe(&mut self, at: usize) {
-        let nodes = self.cluster.len();
-        let named = |at: usize| self.cluster.durable(at).is_some_and(|state| state.named.is_some());
-        self.founded |= (0..nodes).all(named);
-        let lost = (0..nodes).filter(|other| *other != at && !named(*other)).count();
-        if self.founded && lost < nodes - majority(nodes) {
-            self.cluster.wipe(at);
-            self.wipes += 1;
-        }
-    }
-
-    fn harm_network(&mut self, act: Act, at: usize) {
-        let nodes = self.cluster.len();
-        let other = (at + 1 + self.chance.index(nodes - 1)) % nodes;
+    fn harm_machine(&mut self, act: Act, at: usize) -> Vec<Command> {
+        let et = self.stage.et;
+        let chance = &mut self.chaos.chance;
+        let usual = self.chaos.disk.clone();
         match act {
-            Act::CutOneWay => self.cluster.link(at, other).cut = true,
-            Act::Cut => self.cut(at, other),
-            Act::Isolate => (0..nodes).for_each(|other| self.cut(at, other)),
-            Act::Heal => self.join_all(),
-            Act::Reset => self.cluster.reset(other, at),
-            Act::ResetAndCut => {
-                // Cut off by resets, and alive: everybody holds evidence against a leader that still leads.
-                for other in (0..nodes).filter(|other| *other != at) {
-                    self.cut(at, other);
-                    self.cluster.reset(other, at);
-                }
+            Act::Drift => vec![Command::Clock(at, rate(self.setting.timing.drift_ppm, chance))],
+            Act::SlowDisk => {
+                let slow = (chance.fraction() * 1000.0).ceil() / 1000.0;
+                let disk = DiskManners { slow, slow_max: et * 10, ..usual };
+                vec![Command::Disk(vec![at], DiskChange::Manners(disk))]
+            }
+            Act::FailDisk => {
+                let full = chance.happens(0.5);
+                let (full, fail) = if full { (1.0, usual.fail) } else { (usual.full, 1.0) };
+                let disk = DiskManners { full, fail, ..usual.clone() };
+                let repaired = self.stage.cluster.now() + self.chaos.duration(et * 3);
+                self.chaos.plan(repaired, Command::Disk(vec![at], DiskChange::Manners(usual)));
+                vec![Command::Disk(vec![at], DiskChange::Manners(disk))]
             }
             _ => {
-                // A firewall's REJECT: evidence against somebody who lives and is heard.
-                let everywhere = self.chance.happens(0.5);
-                let misled = (0..nodes).filter(|one| *one != at && (everywhere || *one == other));
-                for one in misled.collect::<Vec<_>>() {
-                    let peer = self.cluster.name(at).clone();
-                    self.cluster.input(one, Input::PeerClosed(peer.clone()));
-                    self.cluster.input(one, Input::PeerLost { peer, refused: true });
+                // One that is ahead, and one that is too old to be understood.
+                let version = [2, 2, 0][chance.index(3)];
+                let upgraded = self.stage.cluster.now() + self.chaos.duration(et * 5);
+                self.chaos.plan(upgraded, Command::Version(at, 1));
+                vec![Command::Version(at, version)]
+            }
+        }
+    }
+
+    fn harm_links(&mut self, act: Act, at: usize) -> Vec<Command> {
+        let (et, nodes) = (self.stage.et, self.stage.cluster.len());
+        let other = self.other(at);
+        let pair = vec![(at, other), (other, at)];
+        match act {
+            Act::CutOneWay => vec![Command::Links(vec![(at, other)], Change::Cut)],
+            Act::Cut => vec![Command::Links(pair, Change::Cut)],
+            Act::Isolate => vec![Command::Links(star(at, nodes), Change::Cut)],
+            Act::Graph => {
+                let cuts = self.graph();
+                let cut = |ways| Command::Links(ways, Change::Cut);
+                let mut deeds = vec![Command::Links(every_way(nodes), Change::Open)];
+                deeds.extend(cuts.into_iter().map(cut));
+                deeds
+            }
+            Act::Flap => {
+                let period = micros(et.mul_f64([0.02, 0.1, 0.5][self.chaos.chance.index(3)]));
+                let times = 1 + self.chaos.chance.below(12);
+                let mut when = self.stage.cluster.now();
+                for time in 0..times {
+                    let change = if time % 2 == 0 { Change::Open } else { Change::Cut };
+                    when = when + period;
+                    self.chaos.plan(when, Command::Links(pair.clone(), change));
+                }
+                vec![Command::Links(pair, Change::Cut)]
+            }
+            Act::Stall => {
+                let ways = match self.chaos.chance.below(3) {
+                    0 => pair,
+                    1 => vec![(at, other)],
+                    _ => star(at, nodes),
+                };
+                vec![Command::Links(ways, Change::Stall)]
+            }
+            _ => vec![Command::Links(every_way(nodes), Change::Open)],
+        }
+    }
+
+    fn harm_connections(&mut self, act: Act, at: usize) -> Vec<Command> {
+        let nodes = self.stage.cluster.len();
+        let other = self.other(at);
+        let to_all: Vec<Way> = (0..nodes).filter(|one| *one != at).map(|one| (one, at)).collect();
+        match act {
+            Act::Reset => vec![Command::Reset(vec![(other, at)])],
+            // Cut off by resets, and alive: everybody holds evidence against a leader that still leads.
+            Act::ResetAndCut => vec![Command::Links(star(at, nodes), Change::Cut), Command::Reset(to_all)],
+            _ if self.setting.trust_refused => Vec::new(),
+            _ if self.chaos.chance.happens(0.5) => vec![Command::Refuse(to_all)],
+            _ => vec![Command::Refuse(vec![(other, at)])],
+        }
+    }
+
+    fn other(&mut self, at: usize) -> usize {
+        let nodes = self.stage.cluster.len();
+        (at + 1 + self.chaos.chance.index(nodes - 1)) % nodes
+    }
+
+    /// Any connectivity graph, one-way links included, as what must be cut.
+    pub(super) fn graph(&mut self) -> Vec<Vec<Way>> {
+        let (nodes, chance) = (self.stage.cluster.len(), &mut self.chaos.chance);
+        let density = chance.fraction();
+        let mut cuts = Vec::new();
+        for a in 0..nodes {
+            for b in a + 1..nodes {
+                if chance.happens(density) {
+                    cuts.push(vec![(a, b), (b, a)]);
+                } else if chance.happens(density * 0.3) {
+                    cuts.push(if chance.happens(0.5) { vec![(a, b)] } else { vec![(b, a)] });
                 }
             }
         }
+        cuts
     }
 
-    pub(super) fn cut(&mut self, a: usize, b: usize) {
-        self.cluster.link(a, b).cut = true;
-        self.cluster.link(b, a).cut = true;
-    }
-
-    pub(super) fn join_all(&mut self) {
-        for a in 0..self.cluster.len() {
-            for b in 0..self.cluster.len() {
-                self.cluster.link(a, b).cut = false;
-            }
-        }
-    }
-
-    fn order(&mut self, act: Act, at: usize) {
-        let nodes = self.cluster.len();
-        let input = match act {
+    fn order_of(&mut self, act: Act, at: usize) -> Input {
+        let nodes = self.stage.cluster.len();
+        let chance = &mut self.chaos.chance;
+        match act {
             Act::Campaign => Input::Campaign,
             Act::Resign => Input::Resign,
             Act::Transfer => {
-                let to = self.chance.index(nodes + 1);
-                Input::Transfer((to < nodes).then(|| self.cluster.name(to).clone()))
+                let to = chance.index(nodes + 1);
+                Input::Transfer((to < nodes).then(|| self.stage.cluster.name(to).clone()))
             }
-            Act::Proclaim => Input::Proclaim(Bytes::from(self.chance.number().to_string())),
-            Act::Shutdown => {
-                self.leaving.push(at);
-                Input::Shutdown
-            }
+            Act::Proclaim => Input::Proclaim(Bytes::from(chance.below(1_000_000).to_string())),
+            Act::Shutdown => Input::Shutdown,
             _ => {
-                let max = self.cluster.config(at).timing.promise_max;
-                Input::AskPromise(max.mul_f64(0.3 + 0.7 * self.chance.fraction()))
+                let max = self.stage.cluster.config(at).timing.promise_max;
+                Input::AskPromise(micros(max.mul_f64(0.3 + 0.7 * chance.fraction())))
             }
-        };
-        self.cluster.input(at, input);
+        }
     }
+
+    /// Whoever leads adds or removes somebody: often one that comes back.
+    fn change_members(&mut self, act: Act) -> Vec<Command> {
+        let nodes = self.stage.cluster.len();
+        let Some((leader, _)) = self.stage.leaders().last().copied() else { return Vec::new() };
+        let whom = self.other(leader);
+        let spare = self.stage.founders + self.chaos.chance.index(nodes - self.stage.founders);
+        let added = if spare < nodes && self.chaos.chance.happens(0.7) { spare } else { whom };
+        let name = |at: usize| self.stage.cluster.name(at).clone();
+        match act {
+            Act::Add => vec![Command::Start(vec![added]), Command::Tell(leader, Input::AddMember(name(added)))],
+            _ => vec![Command::Tell(leader, Input::RemoveMember(name(whom)))],
+        }
+    }
+
+    /// A request that only a stranger, or a member gone mad, would send (S11).
+    fn intrude(&mut self, at: usize) -> Vec<Command> {
+        let from = self.other(at);
+        let chance = &mut self.chaos.chance;
+        let Some(node) = self.stage.cluster.node(at) else { return Vec::new() };
+        let bodies = [
+            RequestBody::PreVote { last: None },
+            RequestBody::RequestVote { last: None, transfer: None },
+            RequestBody::TimeoutNow,
+            RequestBody::Resign,
+        ];
+        let mut inject = Inject {
+            way: (from, at),
+            body: bodies[chance.index(bodies.len())].clone(),
+            term: Term(node.term().0 + 1),
+            from: None,
+            cluster: None,
+            incarnation: None,
+            last: node.hard_state().last(),
+        };
+        match chance.below(3) {
+            0 => inject.cluster = Some("elsewhere".to_owned()),
+            1 => inject.from = Some("stranger".to_owned()),
+            _ => inject.term = Term(u64::MAX - chance.below(2)),
+        }
+        vec![Command::Inject(inject)]
+    }
+}
+
+/// All links of one machine, both ways.
+pub(super) fn star(at: usize, machines: usize) -> Vec<Way> {
+    (0..machines).filter(|other| *other != at).flat_map(|other| [(at, other), (other, at)]).collect()
 }

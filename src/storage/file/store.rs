@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::directory::{BlockFile, Directory, io_error};
 use super::slot::{self, HEADER_LEN, Newest, Owner, SLOT_LEN, Slot, SlotError};
+use crate::mutant::{self, Mutant};
 use crate::record::HardState;
 use crate::storage::StorageError;
 use crate::types::{ClusterId, GroupId, NodeId};
@@ -97,6 +98,7 @@ impl<D: Directory> Store<D> {
     /// this value could still do would prove anything.
     fn refuse_after_failure(&self) -> Result<(), StorageError> {
         match self.failed.clone() {
+            _ if mutant::on(Mutant::FailedWriteRetried) => Ok(()),
             None => Ok(()),
             Some(Failure { path, cause }) => Err(StorageError::Poisoned { path, cause }),
         }
@@ -230,7 +232,7 @@ impl<F: BlockFile> Group<F> {
 
     /// Makes the other slot a copy, durably: until then rot of the newest one would lose it.
     fn copy(&mut self) -> Result<(), StorageError> {
-        if let Some(frame) = self.uncopied.take() {
+        if let Some(frame) = self.uncopied.take().filter(|_| !mutant::on(Mutant::SecondSlotNotCopied)) {
             self.write_other(&frame)?;
             self.sync()?;
         }

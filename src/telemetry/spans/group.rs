@@ -142,6 +142,7 @@ impl Group {
             EventKind::Resigned { .. } => self.resigned(event),
             EventKind::RecordAppended { id, cause, .. } => self.record_appended(event, *id, *cause),
             EventKind::Committed { id } => self.committed(event, *id),
+            EventKind::MembersChanged { id, .. } => Some(self.members_changed(event, *id)),
             EventKind::Started { .. } => {
                 self.started = Some(event.at);
                 Some(self.note(event))

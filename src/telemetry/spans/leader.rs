@@ -212,6 +212,14 @@ impl Group {
         Some(self.note_on(key, event))
     }
 
+    /// The members of a record that is sent round are told where that is.
+    pub(super) fn members_changed(&mut self, event: &Event, id: RecordId) -> TraceContext {
+        match self.replication {
+            Some((record, key)) if record == id => self.note_on(key, event),
+            _ => self.note(event),
+        }
+    }
+
     pub(super) fn committed(&mut self, event: &Event, id: RecordId) -> Option<TraceContext> {
         if let Some((_, key)) = self.replication.take_if(|(record, _)| *record <= id) {
             let logged = self.note_on(key, event);

@@ -34,6 +34,9 @@ pub(super) fn describe(event: &Event) -> (&'static str, Vec<KeyValue>) {
         | EventKind::LeaderLost { .. }
         | EventKind::EvidenceFound { .. }
         | EventKind::LeaderResigned { .. } => change(event),
+        EventKind::ChangeStarted { .. } | EventKind::ChangeEnded { .. } | EventKind::MembersChanged { .. } => {
+            members(event)
+        }
         _ => office(event),
     }
 }
@@ -95,6 +98,31 @@ fn change(event: &Event) -> (&'static str, Vec<KeyValue>) {
             "raft.leader.resigned",
             vec![keys::node("raft.leader.id", leader), keys::count("raft.term.resigned", resigned_term.0)],
         ),
+        _ => ("raft.changed", Vec::new()),
+    }
+}
+
+fn members(event: &Event) -> (&'static str, Vec<KeyValue>) {
+    let about = |change: crate::event::Change, node| {
+        vec![keys::code("raft.members.change", change.code()), keys::node("raft.peer.id", node)]
+    };
+    match &event.kind {
+        EventKind::ChangeStarted { change, node } => ("raft.members.change_started", about(*change, node)),
+        EventKind::ChangeEnded { change, node, outcome } => {
+            let mut attributes = about(*change, node);
+            attributes.push(keys::code("raft.members.outcome", outcome.code()));
+            ("raft.members.change_ended", attributes)
+        }
+        EventKind::MembersChanged { id, voters, non_voters } => {
+            let names = |nodes: &[crate::types::NodeId]| {
+                nodes.iter().map(crate::types::NodeId::as_str).collect::<Vec<_>>().join(" ")
+            };
+            let mut attributes = vec![keys::size("raft.voters", voters.len())];
+            attributes.push(keys::text("raft.members.voters", &names(voters)));
+            attributes.push(keys::text("raft.members.non_voters", &names(non_voters)));
+            attributes.extend(last(*id));
+            ("raft.members.changed", attributes)
+        }
         _ => ("raft.changed", Vec::new()),
     }
 }

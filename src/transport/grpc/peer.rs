@@ -9,10 +9,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::metadata::{Ascii, MetadataValue};
 
-use super::TRACEPARENT;
 use super::address::Address;
 use super::error::{call_error, connect_error};
 use super::link::{Client, Link, Pulse};
+use super::{ADDED_PEERS, TRACEPARENT};
 use crate::message::{CallError, Reply, Request, RequestKind};
 use crate::observer::Traffic;
 use crate::transport::Inbox;
@@ -83,6 +83,7 @@ impl Peer {
         &self,
         request: Request,
         context: TraceContext,
+        added: Option<MetadataValue<Ascii>>,
         deadline: Duration,
     ) -> Result<Reply, CallError> {
         let (mut client, pulse) = match self.state() {
@@ -94,6 +95,9 @@ impl Peer {
         let traceparent = context.to_traceparent().and_then(|text| MetadataValue::<Ascii>::try_from(text).ok());
         if let Some(traceparent) = traceparent {
             request.metadata_mut().insert(TRACEPARENT, traceparent);
+        }
+        if let Some(added) = added {
+            request.metadata_mut().insert(ADDED_PEERS, added);
         }
         let answer = async {
             match kind {

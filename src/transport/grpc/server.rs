@@ -16,8 +16,9 @@ use tonic::metadata::MetadataMap;
 
 use super::error::status_of_handle;
 use super::link::{Nursery, Pulse, Watched};
+use super::peers::Peers;
 use super::service::election_server::{Election, ElectionServer};
-use super::{Peers, TRACEPARENT};
+use super::{ADDED_PEERS, TRACEPARENT};
 use crate::message::{Reply, Request, RequestKind};
 use crate::transport::Inbox;
 use crate::types::TraceContext;
@@ -124,6 +125,7 @@ struct Door {
 impl Door {
     async fn ask(&self, request: tonic::Request<Request>, kind: RequestKind) -> Result<tonic::Response<Reply>, Status> {
         let context = trace_context(request.metadata());
+        let added = request.metadata().get(ADDED_PEERS).cloned();
         let request = request.into_inner();
         if request.body.kind() != kind {
             return Err(Status::invalid_argument(format!("{} in a call of {kind}", request.body.kind())));
@@ -131,6 +133,9 @@ impl Door {
         self.has_asked.store(true, Ordering::Relaxed);
         if let Some(peer) = self.peers.get(&request.from.node) {
             peer.hear();
+        }
+        if let Some(added) = added {
+            self.peers.hear(&request.from.node, &added);
         }
         let reply = self.inbox.handle(request, context, None).await;
         reply.map(tonic::Response::new).map_err(status_of_handle)
@@ -164,6 +169,9 @@ fn trace_context(metadata: &MetadataMap) -> TraceContext {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::grpc::Security;
+    use crate::transport::grpc::peers::Place;
+    use crate::types::NodeId;
 
     #[tokio::test]
     async fn the_oldest_silent_stranger_makes_room() {
@@ -171,11 +179,18 @@ mod tests {
         let address = listener.local_addr().expect("its address");
         let mut connections = Connections::default();
         let (inbox, _incoming) = Inbox::new();
+        let place = Place {
+            node: NodeId::new("a").expect("a name"),
+            security: Security::Loopback,
+            backoff_max: Duration::from_secs(1),
+            inbox: inbox.clone(),
+        };
+        let peers = Arc::new(Peers::new(place, &[]).expect("no address, no error"));
         let mut clients = Vec::new();
         for n in 0..=STRANGERS_MAX {
             clients.push(TcpStream::connect(address).await.expect("it listens"));
             let (stream, _) = listener.accept().await.expect("a client");
-            connections.admit(stream, &inbox, &Arc::new(Peers::new()));
+            connections.admit(stream, &inbox, &peers);
             if n == 0 {
                 connections.strangers[0].pulse.beat();
             }
@@ -186,7 +201,7 @@ mod tests {
         connections.strangers[0].has_asked.store(true, Ordering::Relaxed);
         clients.push(TcpStream::connect(address).await.expect("it listens"));
         let (stream, _) = listener.accept().await.expect("a client");
-        connections.admit(stream, &inbox, &Arc::new(Peers::new()));
+        connections.admit(stream, &inbox, &peers);
         assert_eq!(connections.tasks.len(), STRANGERS_MAX + 1, "who has asked is no stranger, and needs no room");
     }
 }

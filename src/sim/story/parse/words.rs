@@ -26,10 +26,11 @@ impl<'a> Words<'a> {
     /// Splits a line at its spaces; what is between two `"` is one word, and `#` ends the line.
     pub(super) fn of(file: &'a str, line: usize, text: &'a str) -> Parsed<Words<'a>> {
         let mut words = Words { file, line, end: text.trim_end().chars().count() + 1, words: Vec::new(), at: 0 };
-        let mut rest = text;
+        let (mut rest, mut column) = (text, 1);
         loop {
-            rest = rest.trim_start();
-            let column = text.chars().count() - rest.chars().count() + 1;
+            let start = rest.trim_start();
+            column += rest[..rest.len() - start.len()].chars().count();
+            rest = start;
             if rest.is_empty() || rest.starts_with('#') {
                 return Ok(words);
             }
@@ -44,6 +45,7 @@ impl<'a> Words<'a> {
                 }
             };
             words.words.push(Word { text: word, column, quoted });
+            column += rest[..rest.len() - after.len()].chars().count();
             rest = after;
         }
     }
@@ -67,6 +69,16 @@ impl<'a> Words<'a> {
     /// Whether the next word is this one.
     pub(super) fn is(&self, word: &str) -> bool {
         self.words.get(self.at).is_some_and(|next| next.text == word && !next.quoted)
+    }
+
+    /// Whether the next word begins like this.
+    pub(super) fn next_begins(&self, text: &str) -> bool {
+        self.words.get(self.at).is_some_and(|next| next.text.starts_with(text) && !next.quoted)
+    }
+
+    /// Whether the next word contains this.
+    pub(super) fn next_contains(&self, text: &str) -> bool {
+        self.words.get(self.at).is_some_and(|next| next.text.contains(text) && !next.quoted)
     }
 
     /// Reads the next word if it is this one.
@@ -126,8 +138,7 @@ impl<'a> Words<'a> {
     pub(super) fn ppm(&mut self) -> Parsed<i32> {
         const EXPECTED: &str = "a clock rate such as 9000ppm or -9000ppm";
         let word = self.word(EXPECTED)?;
-        let number = word.strip_suffix("ppm").and_then(|number| number.parse().ok());
-        number.filter(|number: &i32| number.abs() < 500_000).ok_or_else(|| self.unread(EXPECTED))
+        ppm(word).ok_or_else(|| self.unread(EXPECTED))
     }
 
     /// # Errors
@@ -155,6 +166,12 @@ impl<'a> Words<'a> {
         let (file, line) = (self.file.to_owned(), self.line);
         ParseError { file, line, column, expected: expected.to_owned(), found: found.to_owned() }
     }
+}
+
+/// A rate: parts per million, less than a half.
+pub(super) fn ppm(text: &str) -> Option<i32> {
+    let number = text.strip_suffix("ppm").and_then(|number| number.parse().ok());
+    number.filter(|number: &i32| number.abs() < 500_000)
 }
 
 /// A number with a unit. At most a year, so that sums of virtual time stay far from their end.

@@ -1,0 +1,30 @@
+//! Readers of settings that are private to the library, and need nothing of it: compiled once more, from the same files.
+
+use address::Address;
+use settings::Resolved;
+
+#[path = "../../../src/transport/grpc/address.rs"]
+#[allow(unreachable_pub, reason = "the library's file")]
+mod address;
+#[path = "../../../src/telemetry/settings.rs"]
+#[allow(unreachable_pub, dead_code, reason = "the library's file")]
+mod settings;
+
+pub(crate) fn check_address(text: &str) {
+    match Address::parse(text) {
+        Ok(address) => {
+            let again = Address::parse(&address.authority());
+            assert_eq!(again.as_ref().ok(), Some(&address), "{again:?}");
+            std::hint::black_box(address.is_loopback());
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+pub(crate) fn check_settings(endpoint: Option<&str>, variable: impl Fn(&str) -> Option<String>) {
+    let resolved = Resolved::from("fuzz", endpoint, variable);
+    assert!(!resolved.to_string().is_empty() && !resolved.service().is_empty());
+    if let Some(endpoint) = resolved.endpoint() {
+        assert!(endpoint.contains("://"), "{endpoint}");
+    }
+}
