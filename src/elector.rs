@@ -40,7 +40,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 pub use crate::driver::{Cause, Events, LossCause, StartWhen, View, ViewWatch};
-pub use builder::{DRAIN_LIMIT, ElectorBuilder};
+pub use builder::{DRAIN_LIMIT, ElectorBuilder, HEARTBEATS_PER_TRACE};
 pub use error::{
     BoxError, LeadError, MembershipError, ProclaimError, ResignError, StartError, TransferDone, TransferError,
 };

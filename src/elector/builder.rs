@@ -45,7 +45,12 @@ pub struct ElectorBuilder {
     drain_limit: Duration,
     start_when: StartWhen,
     on_current_runtime: bool,
+    beat_every: u32,
 }
+
+/// How many rounds of heartbeats there are for each one that leaves a trace, unless told otherwise: one every five seconds
+/// at the default timing.
+pub const HEARTBEATS_PER_TRACE: u32 = 100;
 
 /// Where the hard state lives.
 enum Store {
@@ -88,6 +93,7 @@ impl ElectorBuilder {
             drain_limit: DRAIN_LIMIT,
             start_when: StartWhen::default(),
             on_current_runtime: false,
+            beat_every: HEARTBEATS_PER_TRACE,
         }
     }
 
@@ -218,6 +224,14 @@ impl ElectorBuilder {
         self
     }
 
+    /// Shows one round of heartbeats in so many to the observers, so that it becomes a span and a sample of round trips and
+    /// intervals. Those are shown always: the first of a leadership, and one that ends a gap. Default
+    /// [`HEARTBEATS_PER_TRACE`](crate::elector::HEARTBEATS_PER_TRACE); 1 shows all.
+    pub fn heartbeats_per_trace(mut self, rounds: u32) -> Self {
+        self.beat_every = rounds.max(1);
+        self
+    }
+
     /// How long work may take to end once leadership is given up; then `while_leader` drops it. Default 10 s.
     pub fn drain_limit(mut self, limit: Duration) -> Self {
         self.drain_limit = limit;
@@ -267,6 +281,7 @@ impl ElectorBuilder {
             propagator: self.propagator.unwrap_or_else(|| Box::new(NoPropagator)),
             drain_limit: self.drain_limit,
             on_current_runtime: self.on_current_runtime,
+            beat_every: self.beat_every.into(),
         };
         let handles = driver::start(setup).await.map_err(|failure| match failure {
             StartFailure::Storage(error) => StartError::Storage(error),

@@ -94,12 +94,13 @@ async fn connection(stream: TcpStream, door: Door, pulse: Arc<Pulse>) {
         return;
     }
     let tasks = Nursery::new();
+    let traffic = door.inbox.traffic().clone();
     let service = ElectionServer::new(door).max_decoding_message_size(FRAME_LEN_MAX);
     let service = service_fn(move |request| {
         let mut service = service.clone();
         async move { tokio::time::timeout(REQUEST_MAX, service.call(request)).await.map(|Ok(response)| response) }
     });
-    let stream = TokioIo::new(Watched { stream, pulse: pulse.clone() });
+    let stream = TokioIo::new(Watched { stream, pulse: pulse.clone(), traffic });
     let serving = Builder::new(tasks.spawner())
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEPALIVE)
