@@ -179,7 +179,7 @@ mod tests {
         for n in 0..=STRANGERS_MAX {
             clients.push(TcpStream::connect(address).await.expect("it listens"));
             let (stream, _) = listener.accept().await.expect("a client");
-            connections.admit(stream, &inbox, &Arc::new(Peers::new()));
+            connections.admit(stream, &inbox, &Arc::new(Peers::none()));
             if n == 0 {
                 connections.strangers[0].pulse.beat();
             }
@@ -190,7 +190,7 @@ mod tests {
         connections.strangers[0].has_asked.store(true, Ordering::Relaxed);
         clients.push(TcpStream::connect(address).await.expect("it listens"));
         let (stream, _) = listener.accept().await.expect("a client");
-        connections.admit(stream, &inbox, &Arc::new(Peers::new()));
+        connections.admit(stream, &inbox, &Arc::new(Peers::none()));
         assert_eq!(connections.tasks.len(), STRANGERS_MAX + 1, "who has asked is no stranger, and needs no room");
     }
 }
