@@ -178,7 +178,9 @@ impl ElectorBuilder {
     /// This node joins a cluster that exists: it never takes part in a founding, and waits until the leader has added it
     /// ([`Elector::add_member`]). [`ElectorBuilder::peers`] lists the members of the time, and this node.
     ///
-    /// Needed for the first start on a disk only, and harmless afterwards.
+    /// A newcomer needs it for its first start. Once the members of a cluster have changed, every node should have it: one
+    /// that lost its disk, and whose list is that of the first start, would found a second cluster if nobody on that list
+    /// holds a record any more (a list of one names nobody else). It means nothing to a node that holds a record.
     pub fn join_existing(mut self) -> Self {
         self.joins = true;
         self
