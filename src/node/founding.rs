@@ -103,7 +103,7 @@ impl Node {
         match reply.body {
             // A1: only without a leader. One that is known sends its record itself, and belongs to this very term.
             ReplyBody::Vote { record: Some(record), .. } if self.leader().is_none() => {
-                self.adopt(&record, reply.term, &reply.from)
+                self.adopt(&record, reply.term, &reply.from);
             }
             _ => self.hear_unfounded(&reply.from),
         }

@@ -130,7 +130,7 @@ impl Peers {
     pub(super) fn hear(&self, from: &NodeId, told: &MetadataValue<Ascii>) {
         {
             let book = &mut *self.book();
-            let listed = book.entries.get(from).is_some();
+            let listed = book.entries.contains_key(from);
             if !listed || book.heard.as_ref() == Some(told) {
                 return;
             }
