@@ -61,7 +61,7 @@ fn config(bytes: &mut Cursor<'_>) -> Option<Config> {
         members.push(NodeId::new(["a", "b", "c", "d", "e"][bytes.below(5)]).ok()?);
     }
     if bytes.byte() > 250 {
-        (0..70).for_each(|at| members.push(NodeId::new(&format!("n{at}")).expect("a name")));
+        (0..70).for_each(|at| members.push(NodeId::new(format!("n{at}")).expect("a name")));
     }
     let node = members.first().cloned().unwrap_or(NodeId::new("a").ok()?);
     let mut config = Config::new(ClusterId::new("fuzz").ok()?, node, members);
