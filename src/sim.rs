@@ -23,7 +23,7 @@
 //! - Identity: machines of another cluster, with other times, or simply not members, that want to join; members that are
 //!   added, removed and come back; other protocol versions for a while; absurd terms and strangers.
 //! - Users: orders of every kind at any time, work that lingers, that ends or panics at once, that never notices.
-//! - [`swarm::Bias::Volatile`]: stores that forget. What rests on a kept vote or record (S1, S2, S4, L1 to L3, L5, A1, D2, E1) is
+//! - [`swarm::Bias::Volatile`]: stores that forget. What rests on a kept vote or record (S1, S2, S4, L1 to L3, L5, A1, D2, E1, F1) is
 //!   not promised there, and not checked; everything else is.
 //!
 //! Chaos ends, and what must come right follows, at the limits of the properties: a frozen graph with a quorum-connected node
@@ -46,6 +46,7 @@ mod chance;
 pub mod check;
 mod clock;
 mod disk;
+mod faults;
 mod figures;
 pub mod graph;
 mod host;
@@ -57,9 +58,11 @@ pub mod story;
 pub mod swarm;
 mod user;
 mod wiring;
+mod work;
 
 pub use self::check::Violation;
 pub use self::disk::DiskManners;
+pub use self::faults::Faults;
 pub use self::figures::Figures;
 pub use self::host::Death;
 pub use self::jobs::side_by_side;
@@ -76,27 +79,7 @@ use self::disk::Disk;
 use self::host::{Host, Life, Paused, Process};
 use self::log::Log;
 use self::network::Network;
-use self::user::{User, Wish};
-
-/// What may go wrong inside a step or on the way, apart from links and disks.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Faults {
-    /// How probable it is that a process dies while it carries out what a step asked of it.
-    pub crash_in_step: f64,
-    /// How long a process that died in this way stays away.
-    pub absence: (Duration, Duration),
-    /// How probable it is that a reply reaches the asker after it gave up, or its next incarnation.
-    pub stray_reply: f64,
-    /// How probable it is that a message is cut short on its way.
-    pub truncate: f64,
-    /// How probable it is that bits of a message turn on its way. Links have checksums: what a receiver could still read
-    /// is lost in this way, and what it cannot read is given to it to refuse.
-    pub corrupt: f64,
-    /// How probable it is that a request arrives a second time, much later: from an earlier term, to a later life.
-    pub replay: f64,
-    /// How much later it arrives at most.
-    pub replay_max: Duration,
-}
+use self::user::User;
 
 /// A simulated cluster. Nodes are named by their position in the list it was made from.
 #[derive(Debug)]
@@ -327,7 +310,8 @@ impl Cluster {
         host.user.forget();
         host.process = Some(Process::new(life, node));
         self.log.note(self.now, &host.name, "starts");
-        self.checker.started(self.now, at, local, &state);
+        let least = host.config.timing.promise_max;
+        self.checker.started(self.now, at, local, &state, least);
         self.carry_out(at, out);
         for to in (0..self.hosts.len()).filter(|to| *to != at) {
             *self.network.connected(at, to) = false;
@@ -355,6 +339,10 @@ impl Cluster {
     pub fn wipe(&mut self, at: usize) {
         self.crash(at, Death::Killed);
         self.hosts[at].disk.wipe();
+        // Whoever replaces a disk in a cluster that has grown says that its node joins: the list of its first start may
+        // name too few to tell that the cluster exists.
+        let grows = self.hosts.iter().any(|host| host.config.joins);
+        self.hosts[at].config.joins |= grows;
     }
 
     /// Stops the process at `at` for `duration`: what comes meanwhile is handled in a burst.
@@ -622,117 +610,5 @@ impl Cluster {
             process.tick = tick;
             self.agenda.plan(tick, Happening::Tick(at, process.life));
         }
-    }
-}
-
-// ---- users ----
-impl Cluster {
-    /// Publishes what the node may claim, to its user and to the checker.
-    fn show_guard(&mut self, at: usize) {
-        let host = &mut self.hosts[at];
-        let Some(process) = &host.process else { return };
-        let local = host.clock.read(self.now);
-        let led = process.node.lease().map(|lease| (process.node.term(), lease));
-        let life = process.life;
-        match host.user.look(local, led) {
-            Some(Wish::Start(term, when)) => {
-                let when = host.clock.when(when).max(self.now);
-                self.agenda.plan(when, Happening::WorkStarts(at, life, term));
-            }
-            Some(Wish::End(when)) => {
-                let term = host.user.work.as_ref().map(|work| work.term).unwrap_or_default();
-                let when = host.clock.when(when).max(self.now);
-                self.agenda.plan(when, Happening::WorkEnds(at, life, term));
-            }
-            None => {}
-        }
-        self.checker.claims(self.now, at, &self.hosts[at]);
-    }
-
-    fn start_work(&mut self, at: usize, life: Life, term: crate::types::Term) {
-        let host = &mut self.hosts[at];
-        let local = host.clock.read(self.now);
-        let Some(process) = host.process.as_ref().filter(|process| process.life == life) else { return };
-        let led = process.node.lease().map(|lease| (process.node.term(), lease));
-        let until = process.node.lease().map(|lease| lease.end).unwrap_or_default();
-        if !host.user.may_start(local, term, led) || process.paused.is_some() {
-            return;
-        }
-        let length = host.user.start(term, self.now, until);
-        self.step(at, Input::WorkStarted);
-        let host = &mut self.hosts[at];
-        let Some(process) = host.process.as_ref().filter(|process| process.life == life) else { return };
-        if process.node.working() != Some(term) {
-            host.user.work = None;
-            return;
-        }
-        self.agenda.plan(self.now, Happening::WorkWatched(at, life));
-        if let Some(length) = length {
-            self.agenda.plan(self.now + length, Happening::WorkEnds(at, life, term));
-        }
-    }
-
-    /// Work that ends by itself, because it is done or has panicked, gives the office up.
-    fn end_work(&mut self, at: usize, life: Life, term: crate::types::Term) {
-        let host = &self.hosts[at];
-        let Some(work) = host.user.work.as_ref().filter(|work| host.lives(life) && work.term == term) else { return };
-        let resigns = !work.cancelled;
-        self.input(at, Input::WorkEnded);
-        if resigns && self.hosts[at].lives(life) {
-            self.input(at, Input::Resign);
-        }
-    }
-
-    /// The user's future is dropped at the end of the lease, whatever it does.
-    fn watch_work(&mut self, at: usize, life: Life) {
-        let host = &self.hosts[at];
-        let local = host.local(self.now);
-        let Some(work) = host.user.work.as_ref().filter(|_| host.lives(life)) else { return };
-        if work.until <= local {
-            self.input(at, Input::WorkEnded);
-        } else {
-            self.agenda.plan(host.clock.when(work.until), Happening::WorkWatched(at, life));
-        }
-    }
-}
-
-// ---- for an adversary ----
-impl Cluster {
-    /// From now on it is noted what an adversary waits for.
-    pub(crate) fn watch(&mut self) {
-        self.watch = Some(Watch::default());
-    }
-
-    /// Lets virtual time pass to `end`, or until there is something to react to, or until so many steps were taken. Stops
-    /// early at a violation.
-    pub(crate) fn run_to(&mut self, end: Time, steps: u64) {
-        let seen = |cluster: &Cluster| cluster.watch.as_ref().is_some_and(|watch| !watch.is_empty());
-        if seen(self) {
-            return;
-        }
-        self.run_while(end, |cluster| !seen(cluster) && cluster.steps < steps);
-        if self.checker.violation().is_none() && !seen(self) && self.steps < steps {
-            self.pass_to(end);
-        }
-    }
-
-    /// Gives what was noted in exchange for an empty list.
-    pub(crate) fn seen(&mut self, empty: &mut Vec<adversary::News>) {
-        if let Some(watch) = &mut self.watch {
-            watch.swap(empty);
-        }
-    }
-
-    /// When the work that relies on being alone ends at the latest, in true time; it may have ended.
-    pub(crate) fn works_until(&self, at: usize) -> Time {
-        let host = &self.hosts[at];
-        let work = host.user.work.as_ref().filter(|work| work.exclusive);
-        work.map(|work| host.clock.when(work.until)).unwrap_or_default()
-    }
-
-    /// Whether the node at `at` leads, and is not alone before something that is owed has passed.
-    pub(crate) fn must_wait(&self, at: usize) -> bool {
-        let local = self.hosts[at].local(self.now);
-        self.node(at).and_then(Node::lease).is_some_and(|lease| lease.barrier > local)
     }
 }

@@ -78,16 +78,16 @@ impl Node {
     }
 
     /// The leader begins to talk to the newcomer, or removes the member.
-    pub(super) fn begin_change(&mut self, change: Change, node: NodeId) {
-        if self.can_change(change, &node).is_err() {
+    pub(super) fn begin_change(&mut self, change: Change, node: &NodeId) {
+        if self.can_change(change, node).is_err() {
             return;
         }
         let deadline = self.now + self.config.timing.election_timeout_max * PATIENCE;
         self.emit(EventKind::ChangeStarted { change, node: node.clone() });
         let Part::Leader(leader) = &mut self.part else { return };
         leader.pending = Some(Pending { change, node: node.clone(), deadline });
-        if change == Change::Add && leader.progress_of(&node).is_none() {
-            leader.progress.push(Progress::new(&node, false));
+        if change == Change::Add && leader.progress_of(node).is_none() {
+            leader.progress.push(Progress::new(node, false));
             self.send_append(self.progress_len() - 1, false);
         }
         self.proceed_change();

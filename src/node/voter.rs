@@ -179,7 +179,9 @@ impl Node {
     fn refuse_vote(&mut self, inbound: &Inbound, (reason, remainder): Refusal) {
         let tells = reason == Reason::RecordBehind || mutant::on(Mutant::AdoptNotAhead);
         let record = tells.then(|| self.hard.record.clone()).flatten();
-        let hearsay = (reason == Reason::LeaderAlive).then(|| self.tell_of_leader()).flatten();
+        // V6: who cannot grant for its own sake may still be the only one that knows both the leader and the asker.
+        let knows = matches!(reason, Reason::LeaderAlive | Reason::Amnesiac | Reason::NotAVoter);
+        let hearsay = knows.then(|| self.tell_of_leader()).flatten();
         let remainder = if remainder == Duration::MAX { Duration::ZERO } else { remainder };
         self.answer(inbound, Verdict::Refused(reason), ReplyBody::Vote { remainder, record, hearsay });
     }

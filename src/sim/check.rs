@@ -4,6 +4,7 @@
 //! machine and none of its logic.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::disk::Disk;
 use super::host::Host;
@@ -137,8 +138,8 @@ impl Checker {
             elections: Elections::new(members.len()),
             records: Records::default(),
             debts: members.iter().map(|_| Debts::new(timing.clone())).collect(),
-            claims: Claims::new(members.clone(), timing.clone()),
-            lives: Lives::new(members.len(), timing),
+            claims: Claims::new(members.clone(), timing),
+            lives: Lives::new(members.len()),
             members,
             overlaps_only: false,
             violation: None,
@@ -192,13 +193,15 @@ impl Checker {
         (self.claims.seen(), self.elections.seen(), self.records.seen())
     }
 
-    /// A process starts on that recovered state.
-    pub(crate) fn started(&mut self, truth: Time, at: usize, local: Time, state: &HardState) {
+    /// A process starts on that recovered state; a new disk owes `least`.
+    pub(crate) fn started(&mut self, truth: Time, at: usize, local: Time, state: &HardState, least: Duration) {
         let name = self.members[at].clone();
         self.debts[at].started(local, state);
         self.claims.ended(at);
         self.records.written(&name, state).ok();
-        let held = self.elections.started(at, &name, state).and_then(|()| self.lives.started(at, &name, state));
+        let held = self.elections.started(at, &name, state);
+        self.judge(truth, held);
+        let held = self.lives.started(at, &name, state, least);
         self.judge(truth, held);
     }
 

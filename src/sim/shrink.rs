@@ -180,8 +180,7 @@ impl Search {
     /// Times become short, then round.
     fn shorten_times(&mut self) {
         for at in 0..self.best.commands.len() {
-            loop {
-                let Some(Command::Run(length)) = self.best.commands.get(at) else { break };
+            while let Some(Command::Run(length)) = self.best.commands.get(at) {
                 let millis = |length: Duration| Duration::from_millis(u64::try_from(length.as_millis()).unwrap_or(0));
                 let tries = [*length / 4, *length / 2, *length * 3 / 4, millis(*length)];
                 let length = *length;

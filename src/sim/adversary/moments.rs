@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::event::{EventKind, Role};
 use crate::message::{ReplyBody, RequestKind};
 use crate::node::Output;
+use crate::sim::Cluster;
 use crate::types::Time;
 
 /// What a node has just done. It is told before the messages of that step leave, and heard after them.
@@ -250,5 +251,45 @@ impl Memory {
     /// A disk was lost.
     pub(super) fn wiped(&mut self, now: Time, at: usize) {
         self.chains.wipes_owing += u64::from(self.nodes[at].promised_until > now);
+    }
+}
+
+impl Cluster {
+    /// From now on it is noted what an adversary waits for.
+    pub(crate) fn watch(&mut self) {
+        self.watch = Some(Watch::default());
+    }
+
+    /// Lets virtual time pass to `end`, or until there is something to react to, or until so many steps were taken. Stops
+    /// early at a violation.
+    pub(crate) fn run_to(&mut self, end: Time, steps: u64) {
+        let seen = |cluster: &Cluster| cluster.watch.as_ref().is_some_and(|watch| !watch.is_empty());
+        if seen(self) {
+            return;
+        }
+        self.run_while(end, |cluster| !seen(cluster) && cluster.steps < steps);
+        if self.checker.violation().is_none() && !seen(self) && self.steps < steps {
+            self.pass_to(end);
+        }
+    }
+
+    /// Gives what was noted in exchange for an empty list.
+    pub(crate) fn seen(&mut self, empty: &mut Vec<News>) {
+        if let Some(watch) = &mut self.watch {
+            watch.swap(empty);
+        }
+    }
+
+    /// When the work that relies on being alone ends at the latest, in true time; it may have ended.
+    pub(crate) fn works_until(&self, at: usize) -> Time {
+        let host = &self.hosts[at];
+        let work = host.user.work.as_ref().filter(|work| work.exclusive);
+        work.map(|work| host.clock.when(work.until)).unwrap_or_default()
+    }
+
+    /// Whether the node at `at` leads, and is not alone before something that is owed has passed.
+    pub(crate) fn must_wait(&self, at: usize) -> bool {
+        let local = self.hosts[at].local(self.now);
+        self.node(at).and_then(crate::node::Node::lease).is_some_and(|lease| lease.barrier > local)
     }
 }

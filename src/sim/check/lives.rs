@@ -1,9 +1,9 @@
 //! What no life of a node may repeat, and what it may not claim to have seen: D1, D2, F1, V6.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::{Held, Leaving, Step, hold};
-use crate::config::Timing;
 use crate::event::Role;
 use crate::message::{ReplyBody, RequestBody};
 use crate::node::Input;
@@ -13,7 +13,6 @@ use crate::types::{DiskId, Incarnation, NodeId, Term, Time};
 /// The history of starts, of terms of office, and of what each process knows of leaders.
 #[derive(Debug)]
 pub(crate) struct Lives {
-    timing: Timing,
     starts: BTreeMap<(NodeId, DiskId), Incarnation>,
     tokens: BTreeSet<Term>,
     /// For each process, when it or whoever told it was in direct contact with a leader, on its own clock.
@@ -21,13 +20,14 @@ pub(crate) struct Lives {
 }
 
 impl Lives {
-    pub(crate) fn new(nodes: usize, timing: Timing) -> Lives {
+    pub(crate) fn new(nodes: usize) -> Lives {
         let contacts = vec![BTreeMap::new(); nodes];
-        Lives { timing, starts: BTreeMap::new(), tokens: BTreeSet::new(), contacts }
+        Lives { starts: BTreeMap::new(), tokens: BTreeSet::new(), contacts }
     }
 
-    /// D1 and D2: a start has a number of its own, and a new disk owes as much as the lost one may have promised.
-    pub(crate) fn started(&mut self, at: usize, name: &NodeId, state: &HardState) -> Held {
+    /// D1 and D2: a start has a number of its own, and a new disk owes as much as the lost one may have promised: `least`,
+    /// by the configuration of its machine.
+    pub(crate) fn started(&mut self, at: usize, name: &NodeId, state: &HardState, least: Duration) -> Held {
         self.contacts[at].clear();
         let started = self.starts.insert((name.clone(), state.disk), state.incarnation);
         hold!(
@@ -36,7 +36,6 @@ impl Lives {
             "{name} starts as {} after {started:?}",
             state.incarnation
         );
-        let least = self.timing.promise_max;
         hold!(
             started.is_some() || state.promise_max >= least,
             "D2",

@@ -161,11 +161,11 @@ impl Records {
         hold!(id.term == step.node.term(), "L4", "appends {id} in {}", step.node.term());
         let old = self.contents.get(&parent).map(|record| &record.members[..]);
         let Some(old) = old else { return Err(("L1", format!("{id} replaces {parent}, which is unknown"))) };
-        let (voters, others) = one_member_changes(id, cause, old, &record.members)?;
+        let voters = one_member_changes(id, cause, old, &record.members)?;
         hold!(
-            majority(voters.0) + majority(voters.1) > others,
+            majority(voters.before) + majority(voters.after) > voters.all,
             "L6",
-            "the quorums of {id} and {parent} need not meet: {voters:?} voters among {others}"
+            "the quorums of {id} and {parent} need not meet: {voters:?}"
         );
         if matches!(cause, RecordCause::NoOp | RecordCause::Proclaim) {
             return Ok(());
@@ -210,6 +210,7 @@ impl Records {
     fn adopt(&mut self, step: &Step<'_>, id: RecordId) -> Held {
         let before = &step.before;
         hold!(before.role != Role::Leader, "A1", "a leader adopts {id}");
+        hold!(before.leader.is_none(), "A1", "adopts {id}, and follows {:?}", before.leader);
         hold!(Some(id) > before.state.last(), "A1", "adopts {id}, and holds {:?}", before.state.last());
         if let Input::Reply(reply) = step.input {
             hold!(step.node.term() >= reply.term, "A1", "adopts {id} of {} in {}", reply.term, step.node.term());
@@ -270,14 +271,21 @@ impl Records {
     }
 }
 
-/// L6: how many vote before and after, and how many nodes there are in both; at most one of them changes, and in the way
-/// that was said.
+/// How many vote before and after a change, and how many nodes that are.
+#[derive(Debug)]
+struct Voters {
+    before: usize,
+    after: usize,
+    all: usize,
+}
+
+/// L6: at most one member changes, and in the way that was said.
 fn one_member_changes(
     id: RecordId,
     cause: RecordCause,
     old: &[Member],
     new: &[Member],
-) -> Result<((usize, usize), usize), (&'static str, String)> {
+) -> Result<Voters, (&'static str, String)> {
     let gone: Vec<&Member> = old.iter().filter(|member| !new.contains(member)).collect();
     let come: Vec<&Member> = new.iter().filter(|member| !old.contains(member)).collect();
     let same = |voter: bool, other: bool| {
@@ -297,5 +305,5 @@ fn one_member_changes(
     hold!(fits, "L6", "{id} ({cause}) changes {gone:?} into {come:?}");
     let voters = |members: &[Member]| members.iter().filter(|member| member.voter).count();
     let all: BTreeSet<&NodeId> = old.iter().chain(new).filter(|member| member.voter).map(|m| &m.node).collect();
-    Ok(((voters(old), voters(new)), all.len()))
+    Ok(Voters { before: voters(old), after: voters(new), all: all.len() })
 }

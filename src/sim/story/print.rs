@@ -283,7 +283,7 @@ fn range((low, high): (Duration, Duration)) -> String {
 /// Whole microseconds: a story knows nothing finer.
 fn duration(duration: Duration) -> String {
     let micros = duration.as_micros();
-    if micros > 0 && micros % 1_000_000 == 0 {
+    if micros > 0 && micros.is_multiple_of(1_000_000) {
         return format!("{}s", micros / 1_000_000);
     }
     let (whole, rest) = (micros / 1000, micros % 1000);

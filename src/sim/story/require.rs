@@ -129,7 +129,7 @@ impl Stage {
     /// V6. A node that is amnesiac, or does not vote by the record it holds, asks nobody before a leader has reached it, so
     /// that nobody can tell it of one.
     fn known(&mut self) {
-        let [(leader, _)] = self.leaders()[..] else { return };
+        let [(leader, term)] = self.leaders()[..] else { return };
         if !self.settled {
             return;
         }
@@ -137,10 +137,10 @@ impl Stage {
         let member = |at: usize| {
             let record = self.cluster.node(leader).and_then(Node::committed);
             let held = self.cluster.node(at).and_then(|node| node.hard_state().record.as_deref());
-            let votes = |record: &Record| record.member(self.cluster.name(at)).is_some_and(|member| member.voter);
-            record.is_some_and(votes) && held.is_some_and(votes)
+            let own = self.cluster.name(at);
+            record.is_some_and(|record| votes(record, own)) && held.is_some_and(|record| votes(record, own))
         };
-        let knows = |at: usize| self.cluster.node(at).and_then(Node::leader) == Some(&name);
+        let knows = |at: usize| self.cluster.node(at).is_some_and(|n| n.leader() == Some(&name) && n.term() == term);
         let hears = |at: usize| self.cluster.node(at).and_then(Node::hearsay).is_some_and(|of| of.leader == name);
         let nodes = 0..self.cluster.len();
         let told = |at: &usize| nodes.clone().any(|other| knows(other) && self.cluster.is_open(*at, other));
@@ -234,7 +234,7 @@ impl Stage {
         let [(leader, _)] = self.leaders()[..] else { return };
         let Some(record) = self.cluster.node(leader).and_then(Node::committed) else { return };
         let unnamed = |at: &usize| self.cluster.durable(*at).is_none_or(|state| state.named.is_none());
-        let mut machines = (0..self.cluster.len()).filter(|at| record.member(self.cluster.name(*at)).is_some());
+        let mut machines = (0..self.cluster.len()).filter(|at| votes(record, self.cluster.name(*at)));
         if let Some(at) = machines.find(unnamed) {
             let text = format!("{} is still amnesiac", self.cluster.name(at));
             self.broken("D2", text);
@@ -350,4 +350,9 @@ impl Stage {
         }
         text
     }
+}
+
+/// Whether a node votes by that record.
+fn votes(record: &Record, node: &NodeId) -> bool {
+    record.member(node).is_some_and(|member| member.voter)
 }

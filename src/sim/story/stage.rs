@@ -15,7 +15,7 @@ use crate::sim::{Cluster, Death, Detail, DiskManners, Faults, Figures, Link};
 use crate::types::{ClusterId, DiskId, Incarnation, NameError, NodeId, Term, Time, TraceContext};
 
 /// What is not promised where stores forget at a restart: whatever follows from a vote or a record that was kept.
-const FORGOTTEN: [&str; 10] = ["S1", "S2", "S4", "L1", "L2", "L3", "L5", "D2", "E1", "A1"];
+const FORGOTTEN: [&str; 11] = ["S1", "S2", "S4", "L1", "L2", "L3", "L5", "D2", "E1", "F1", "A1"];
 
 /// A cluster, and what must be remembered between two commands.
 #[derive(Debug)]
