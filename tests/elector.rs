@@ -465,6 +465,34 @@ async fn a_lost_guard_that_is_held_keeps_the_next_one_back() {
     assert!(patiently(next).await.expect("it leads again").fence() > old);
 }
 
+/// Nor where the office lapsed, so that the same process can lead again while the old guard is still held.
+#[tokio::test]
+async fn a_guard_of_a_lapsed_office_keeps_the_next_one_back() {
+    let cluster = Cluster::start(2).await;
+    let (a, lead) = first_to_lead(&cluster.electors, &[0, 1]).await;
+    cluster.network.isolate(&node(a), &[node(0), node(1)]);
+    patiently(lead.lost()).await;
+    let mut watch = cluster.electors[a].watch();
+    patiently(watch.wait_for(|view| view.role != Role::Leader)).await.expect("it steps down");
+    cluster.network.heal_all();
+    // If the other one leads, it hands over as soon as it can.
+    let other = cluster.electors[1 - a].clone();
+    until("it leads again", async || {
+        let leads = cluster.electors[a].view().role == Role::Leader;
+        if !leads {
+            let _ = patiently(other.transfer_to(Some(node(a)))).await;
+        }
+        leads.then_some(())
+    })
+    .await;
+    let next = cluster.electors[a].campaign();
+    tokio::pin!(next);
+    assert!(tokio::time::timeout(calm().promise * 3, &mut next).await.is_err(), "two guards in one process");
+    let old = lead.fence();
+    drop(lead);
+    assert!(patiently(next).await.expect("it leads").fence() > old);
+}
+
 #[tokio::test]
 async fn what_is_proclaimed_reaches_everyone() {
     let cluster = Cluster::start(3).await;
@@ -484,16 +512,21 @@ async fn what_is_proclaimed_reaches_everyone() {
 /// SCENARIOS 35, 37 and the dismissal of observers: a panic in one harms nobody.
 #[tokio::test]
 async fn an_observer_that_panics_is_dismissed() {
-    let seen = Arc::new(AtomicUsize::new(0));
+    let (seen, panicked) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let cluster = Cluster::start_with(1, |_, builder| {
-        let seen = seen.clone();
-        builder.observer(|_: &Event| panic!("on purpose")).observer(move |_: &Event| {
+        let (seen, panicked) = (seen.clone(), panicked.clone());
+        let panics = move |_: &Event| {
+            panicked.fetch_add(1, Ordering::SeqCst);
+            panic!("on purpose");
+        };
+        builder.observer(panics).observer(move |_: &Event| {
             seen.fetch_add(1, Ordering::SeqCst);
         })
     })
     .await;
     patiently(cluster.electors[0].campaign()).await.expect("it leads all the same");
     assert!(seen.load(Ordering::SeqCst) > 1);
+    assert_eq!(panicked.load(Ordering::SeqCst), 1, "it got another event");
 }
 
 #[tokio::test]
@@ -783,4 +816,66 @@ async fn a_guard_is_revoked_before_anybody_hears_of_it() {
     drop(held.lock().expect("unpoisoned").take());
     drop(lead);
     patiently(resigned).await.expect("no panic").expect("it led");
+}
+
+/// F2: when the end of an office is told, its guard says no already, however long its lease would have lasted.
+#[tokio::test]
+async fn an_office_is_lost_before_its_end_is_told() {
+    let held: Arc<Mutex<Option<Leadership>>> = Arc::default();
+    let (seen, late) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let disk = Arc::new(AtomicUsize::new(0));
+    let cluster = Cluster::start_with(1, |_, builder| {
+        let (held, seen, late) = (held.clone(), seen.clone(), late.clone());
+        builder.storage(Failing(disk.clone())).observer(move |event: &Event| {
+            if matches!(event.kind, EventKind::LeadershipEnded { .. }) {
+                let valid = held.lock().expect("unpoisoned").as_ref().is_some_and(Leadership::is_valid);
+                late.fetch_add(usize::from(valid), Ordering::SeqCst);
+                seen.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+    })
+    .await;
+    let lead = patiently(cluster.electors[0].campaign()).await.expect("it leads");
+    *held.lock().expect("unpoisoned") = Some(lead);
+    disk.store(1, Ordering::SeqCst);
+    let elector = cluster.electors[0].clone();
+    let proclaimed = tokio::spawn(async move { elector.proclaim("x").await });
+    until("the office ends", async || (seen.load(Ordering::SeqCst) > 0).then_some(())).await;
+    assert_eq!(late.load(Ordering::SeqCst), 0, "the guard said yes when the office was over");
+    drop(held.lock().expect("unpoisoned").take());
+    drop(patiently(proclaimed).await);
+}
+
+/// A follower that stood still reads the heartbeats that came meanwhile before it looks at its own deadline.
+#[tokio::test]
+async fn a_follower_that_stood_still_does_not_campaign() {
+    let brakes = [Brake::default(), Brake::default(), Brake::default()];
+    let campaigns: [Arc<AtomicUsize>; 3] = Default::default();
+    let cluster = Cluster::start_with(3, |at, builder| {
+        let campaigns = campaigns[at].clone();
+        builder.observer(brakes[at].clone()).observer(move |event: &Event| {
+            if matches!(event.kind, EventKind::ElectionStarted { .. }) {
+                campaigns.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+    })
+    .await;
+    let (leader, lead) = first_to_lead(&cluster.electors, &[0, 1, 2]).await;
+    cluster.leader(&[0, 1, 2]).await;
+    let still = cluster.others(leader)[0];
+    let before = campaigns[still].load(Ordering::SeqCst);
+    brakes[still].set(true);
+    // Something to observe, so that it stands still now; for longer than any election timeout.
+    patiently(cluster.electors[leader].proclaim("x")).await.expect("the others suffice");
+    until("it stands still", async || (brakes[still].standing.load(Ordering::SeqCst) == 1).then_some(())).await;
+    let began = Instant::now();
+    until("its deadline passes", async || (began.elapsed() > calm().election_timeout_max * 2).then_some(())).await;
+    brakes[still].set(false);
+    patiently(cluster.electors[leader].proclaim("y")).await.expect("it leads");
+    let mut proclaimed = cluster.electors[still].watch();
+    patiently(proclaimed.wait_for(|view| view.leader == Some(node(leader)))).await.expect("it follows");
+    let heard = || cluster.electors[still].proclaimed().is_some_and(|value| value == "y");
+    until("it has caught up", async || heard().then_some(())).await;
+    assert_eq!(campaigns[still].load(Ordering::SeqCst), before, "it campaigned before it read");
+    assert!(lead.is_valid());
 }
