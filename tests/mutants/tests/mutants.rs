@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p hustings-mutants --bin table` tells of all nets, and after how many seeds each catches.
 
+#![expect(clippy::duplicate_mod, reason = "each of the nets brings the bench it stands on")]
+
 // The nets that are tests themselves: run once as they are, and once for each fault that only they catch.
 #[path = "../../paper.rs"]
 mod paper;
