@@ -174,7 +174,10 @@ pub struct Config {
     /// Whether the store forgets at a restart. All members must agree. Default no.
     pub volatile: bool,
     /// Whether this node is added to a cluster that exists: it never takes part in the founding of one, and waits until
-    /// the leader has added it. Means nothing once it holds a record. Default no.
+    /// the leader has added it, or has named its new disk. Means nothing once it holds a record. Default no.
+    ///
+    /// Set it on every node once the members have changed: a node that lost its disk, and whose list is that of the first
+    /// start, would otherwise found a second cluster if nobody on that list holds a record any more.
     pub joins: bool,
     /// Whether a refused connection proves that the leader's process is dead, so that nothing is owed to it any more.
     /// Default no: a firewall's REJECT and a service without ready endpoints refuse as well.

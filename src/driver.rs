@@ -11,6 +11,7 @@ mod calls;
 mod command;
 mod group;
 mod office;
+mod pulse;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,8 @@ pub(crate) struct Setup {
     pub(crate) propagator: Box<dyn Propagator>,
     /// How long work may take to end once leadership is given up.
     pub(crate) drain_limit: Duration,
+    /// One round of heartbeats in so many is shown to the observers.
+    pub(crate) beat_every: u64,
     /// Run as a task of the caller's runtime, and not on a thread of its own.
     pub(crate) on_current_runtime: bool,
 }

@@ -40,7 +40,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 pub use crate::driver::{Cause, Events, LossCause, StartWhen, View, ViewWatch};
-pub use builder::{DRAIN_LIMIT, ElectorBuilder};
+pub use builder::{DRAIN_LIMIT, ElectorBuilder, HEARTBEATS_PER_TRACE};
 pub use error::{
     BoxError, LeadError, MembershipError, ProclaimError, ResignError, StartError, TransferDone, TransferError,
 };
@@ -220,7 +220,7 @@ impl Elector {
     /// Asked of the leader, for a node that runs, or is about to, with [`ElectorBuilder::join_existing`]. The leader
     /// first talks to it, then makes it a member without a vote, and a voter once it has caught up. One change at a time
     /// (dissertation §4). The others learn the address from the leader; for their next start, bring the lists of all
-    /// members up to date.
+    /// members up to date, and give them [`ElectorBuilder::join_existing`].
     ///
     /// # Errors
     /// [`MembershipError`] says what was changed.

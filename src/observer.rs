@@ -1,16 +1,36 @@
 //! Who watches, and who gives messages their trace context.
 
+use std::sync::Arc;
+
 use crate::event::Event;
 use crate::message::RequestId;
 use crate::types::{GroupId, TraceContext};
 
+mod beat;
 pub mod journal;
 pub mod recent;
+mod vitals;
+
+pub use beat::{Beat, BeatKind};
+pub use vitals::{Traffic, Vitals, Workload};
 
 /// Gets every event, in order, never lossy. Called on the driver's thread: it must not block.
+///
+/// One method is all that most need. The other two are about what goes on all the time, and is no event for that reason:
+/// the counts and ages that a metric reads when it is asked, and one round of heartbeats in many.
 pub trait Observer: Send + 'static {
     /// Takes note of an event.
     fn observe(&mut self, event: &Event);
+
+    /// Hands over a group's vital signs, once, before its first event. The driver keeps them up to date.
+    fn attach(&mut self, vitals: &Arc<Vitals>) {
+        let _ = vitals;
+    }
+
+    /// Takes note of a heartbeat that was picked: one round in many, the first of a leadership, one that ends a gap.
+    fn beat(&mut self, beat: &Beat) {
+        let _ = beat;
+    }
 }
 
 impl<F: FnMut(&Event) + Send + 'static> Observer for F {

@@ -339,6 +339,10 @@ impl Cluster {
     pub fn wipe(&mut self, at: usize) {
         self.crash(at, Death::Killed);
         self.hosts[at].disk.wipe();
+        // Whoever replaces a disk in a cluster that has grown says that its node joins: the list of its first start may
+        // name too few to tell that the cluster exists.
+        let grows = self.hosts.iter().any(|host| host.config.joins);
+        self.hosts[at].config.joins |= grows;
     }
 
     /// Stops the process at `at` for `duration`: what comes meanwhile is handled in a burst.

@@ -1,7 +1,8 @@
 //! The election trace: the events of the core, folded into OpenTelemetry spans and `tracing` log lines.
 //!
 //! [`Spans`] is an [`Observer`](crate::observer::Observer) and a [`Propagator`](crate::observer::Propagator): hand one to
-//! a node, and each election it stands for, votes in or wins becomes a trace. It speaks the OpenTelemetry *API*
+//! a node, and each election it stands for, votes in or wins becomes a trace. [`Metrics`], which it holds, measures.
+//! [`registry`] lists everything that is emitted. All this speaks the OpenTelemetry *API*
 //! only, so an application's own provider decides where spans go. With the feature `otlp`, `init` builds one.
 //!
 //! Nothing here has an effect on the protocol: without a provider, with a dead collector or with a hostile
@@ -9,6 +10,10 @@
 
 mod keys;
 mod log;
+mod metrics;
+pub mod registry;
+#[cfg(feature = "otel-sdk")]
+mod sampler;
 mod spans;
 
 #[cfg(feature = "otlp")]
@@ -22,9 +27,12 @@ mod settings;
 pub use init::{Guard, Init, InitError, init};
 
 pub use log::TARGET;
+pub use metrics::Metrics;
+#[cfg(feature = "otel-sdk")]
+pub use sampler::ElectionSampler;
 #[cfg(feature = "otlp")]
 pub use settings::Resolved;
-pub use spans::{Spans, SpansBuilder};
+pub use spans::{ELECTIONS_PER_MINUTE, Spans, SpansBuilder};
 
 /// The release of the `opentelemetry` crate whose API and global this crate uses. Another release in the application has
 /// another global, and a provider that is installed there is not seen here.

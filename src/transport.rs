@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::message::{CallError, Reply, Request};
+use crate::observer::Traffic;
 use crate::types::{NodeId, TraceContext};
 
 pub mod contract;
@@ -110,6 +112,7 @@ pub enum Incoming {
 #[derive(Debug, Clone)]
 pub struct Inbox {
     sender: mpsc::Sender<Incoming>,
+    traffic: Arc<Traffic>,
 }
 
 /// How many requests may wait for the driver before further ones are turned away.
@@ -120,7 +123,13 @@ impl Inbox {
     #[must_use]
     pub fn new() -> (Inbox, mpsc::Receiver<Incoming>) {
         let (sender, receiver) = mpsc::channel(INBOX_CAPACITY);
-        (Inbox { sender }, receiver)
+        (Inbox { sender, traffic: Arc::default() }, receiver)
+    }
+
+    /// Where a transport counts the bytes that it moves, so that the cost of coordination is known.
+    #[must_use]
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// Hands over a request, and waits for its reply.

@@ -5,11 +5,17 @@ mod stage;
 
 #[path = "telemetry/elections.rs"]
 mod elections;
+#[path = "telemetry/heartbeats.rs"]
+mod heartbeats;
 #[path = "telemetry/live.rs"]
 mod live;
 #[path = "telemetry/logs.rs"]
 mod logs;
+#[path = "telemetry/metrics.rs"]
+mod metrics;
 #[path = "telemetry/offices.rs"]
 mod offices;
+#[path = "telemetry/sampling.rs"]
+mod sampling;
 #[path = "telemetry/traps.rs"]
 mod traps;

@@ -9,6 +9,7 @@ use crate::clock;
 use crate::config::Timing;
 use crate::message::{CallError, Reply, Request, RequestBody, RequestId};
 use crate::node::Input;
+use crate::observer::Vitals;
 use crate::transport::AnyTransport;
 use crate::types::{NodeId, TraceContext};
 
@@ -30,13 +31,22 @@ impl Calls {
         Calls { transport, mail, tokens: vec![BTreeMap::new(); groups] }
     }
 
-    pub(super) fn send(&mut self, group: usize, request: Request, context: TraceContext, timing: &Timing) {
+    /// `beat` counts it if it is a heartbeat and brings no answer.
+    pub(super) fn send(
+        &mut self,
+        group: usize,
+        request: Request,
+        context: TraceContext,
+        timing: &Timing,
+        beat: Option<Arc<Vitals>>,
+    ) {
         let mut answer = Answer {
             mail: self.mail.clone(),
             group,
             id: request.id,
             to: request.to.clone(),
             error: Some(CallError::Closed),
+            beat,
         };
         let Some(token) = self.token(group, &request.to) else {
             answer.error = Some(CallError::Unreachable("too many calls to it are under way".into()));
@@ -87,6 +97,7 @@ struct Answer {
     id: RequestId,
     to: NodeId,
     error: Option<CallError>,
+    beat: Option<Arc<Vitals>>,
 }
 
 impl Answer {
@@ -104,6 +115,9 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         if let Some(error) = self.error.take() {
+            if let Some(vitals) = &self.beat {
+                vitals.count_failed(&error);
+            }
             let input = Input::CallFailed { id: self.id, to: self.to.clone(), error };
             self.mail.send(Parcel::Input(self.group, input));
         }

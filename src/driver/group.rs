@@ -10,6 +10,7 @@ use super::command::{
     ChangeFailure, Guard, Mail, NotLeading, ProclaimFailure, StartWhen, TransferFailure, Waiter, tell,
 };
 use super::office::{LossCause, Office};
+use super::pulse::Pulse;
 use super::view::{self, Cause, View};
 use crate::event::{Change, ChangeOutcome, Event, EventKind, RecordCause, Role, TransferOutcome};
 use crate::node::Node;
@@ -40,6 +41,7 @@ struct Work {
 pub(super) struct Group {
     pub(super) id: GroupId,
     pub(super) node: Node,
+    pub(super) pulse: Pulse,
     /// The deadline under which the group stands in the driver's queue.
     pub(super) armed: Time,
     /// The core knows of the pause that the driver is coming out of.
@@ -60,7 +62,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(node: Node, drain_limit: Duration) -> Group {
+    pub(super) fn new(node: Node, pulse: Pulse, drain_limit: Duration) -> Group {
         let published = Published {
             view: watch::Sender::new(view::of(&node, Cause::Started)),
             events: broadcast::Sender::new(EVENTS_CAPACITY),
@@ -73,6 +75,7 @@ impl Group {
             id: node.config().group.clone(),
             listed: listed.unwrap_or_else(|| node.config().members.clone()),
             node,
+            pulse,
             armed: Time::NEVER,
             pause_told: false,
             published,

@@ -11,17 +11,18 @@ use super::calls::Calls;
 use super::command::{ChangeFailure, Command, NotLeading, Parcel, ProclaimFailure, TransferFailure, Waiter, tell};
 use super::group::Group;
 use super::office::LossCause;
+use super::pulse::{Pulse, is_heartbeat};
 use super::timer::Timer;
 use super::writer::{Job, Writer};
 use super::{Doors, Handle, Setup, StartFailure};
 use crate::clock;
-use crate::event::{CallId, Change, Event, Role};
+use crate::event::{CallId, Change, Role};
 use crate::message::{Reply, ReplyBody, RequestBody};
 use crate::mutant::{self, Mutant};
 use crate::node::{Input, Node, Output};
-use crate::observer::{NoPropagator, Observer, Propagator};
+use crate::observer::{Beat, NoPropagator, Observer, Propagator, Vitals, Workload};
 use crate::transport::{AnyTransport, Incoming};
-use crate::types::{GroupId, NodeId, Time};
+use crate::types::{GroupId, NodeId, Time, TraceContext};
 
 /// How many messages are taken between two looks at the deadlines: a flood of messages cannot cost a leader its lease.
 const BURST_MAX: usize = 128;
@@ -52,6 +53,7 @@ struct Driver {
     writer: Writer,
     calls: Calls,
     transport: Arc<dyn AnyTransport>,
+    workload: Arc<Workload>,
     observers: Vec<Box<dyn Observer>>,
     propagator: Box<dyn Propagator>,
     groups: Vec<Option<Group>>,
@@ -68,7 +70,7 @@ struct Driver {
 
 impl Driver {
     async fn build(setup: Setup, doors: Doors) -> Result<Driver, StartFailure> {
-        let Setup { configs, storage, transport, observers, propagator, drain_limit, .. } = setup;
+        let Setup { configs, storage, transport, observers, propagator, drain_limit, beat_every, .. } = setup;
         let (writer, states) =
             Writer::start(storage, configs.clone(), doors.mail.clone()).await.map_err(StartFailure::Storage)?;
         if let Err(error) = transport.start(doors.inbox.clone()).await {
@@ -77,6 +79,7 @@ impl Driver {
         }
         let mut driver = Driver {
             calls: Calls::new(transport.clone(), configs.len(), doors.mail.clone()),
+            workload: Arc::new(Workload::new(doors.inbox.traffic().clone())),
             doors,
             timer: Timer::new(),
             writer,
@@ -96,7 +99,10 @@ impl Driver {
             let now = clock::now();
             driver.names.insert(config.group.clone(), at);
             let node = Node::new(config, state, rand::random(), now, &mut driver.out);
-            driver.groups.push(Some(Group::new(node, drain_limit)));
+            let vitals = Arc::new(Vitals::new(node.identity().clone(), driver.workload.clone()));
+            driver.observers.retain_mut(|observer| show(|| observer.attach(&vitals)));
+            let pulse = Pulse::new(&node, vitals, beat_every);
+            driver.groups.push(Some(Group::new(node, pulse, drain_limit)));
             driver.carry_out(at, now);
         }
         Ok(driver)
@@ -126,6 +132,7 @@ impl Driver {
                 Some(parcel) = self.doors.letters.recv() => Woken::Parcel(parcel),
                 () = self.timer.until(next) => Woken::Deadline,
             };
+            let woke = clock::now();
             self.take(woken);
             if self.drain(BURST_MAX) {
                 // The tasks that carry the messages out get their turn in a flood, too.
@@ -135,6 +142,7 @@ impl Driver {
                 self.catch_up().await;
             }
             self.serve_deadlines();
+            self.workload.count_busy(clock::now().since(woke));
         }
         self.finish().await;
     }
@@ -203,7 +211,9 @@ impl Driver {
     fn tick(&mut self, at: usize) {
         let now = clock::now();
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
-        self.doors.lag.note(now.since(group.armed));
+        let late = now.since(group.armed);
+        self.doors.lag.note(late);
+        self.workload.note_lag(now, late);
         group.tick(now);
         if group.leave_at <= now {
             tracing::error!(target: "hustings::election", group = %group.id, "user work did not end: leaving all the same");
@@ -260,6 +270,7 @@ impl Driver {
             self.paused = true;
             group.node.step(now, Input::Paused(now.since(group.armed)), &mut self.out);
         }
+        group.pulse.note_input(now, &group.node, &input);
         group.node.step(now, input, &mut self.out);
         self.carry_out(at, now);
     }
@@ -277,17 +288,28 @@ impl Driver {
             self.writer.write(job, &self.doors.mail);
         }
         for event in &out.events {
-            self.observers.retain_mut(|observer| show(&mut **observer, event));
+            self.observers.retain_mut(|observer| show(|| observer.observe(event)));
+        }
+        group.pulse.note_output(now, &group.node, out);
+        if let Some(beats) = group.pulse.take_beats() {
+            show_beats(&mut self.observers, &beats);
+            group.pulse.shown(beats);
         }
         group.stream(&out.events);
         for mut request in out.requests.drain(..) {
+            let beat = is_heartbeat(&request);
             let context = ask(&mut self.propagator, |propagator| {
                 if let RequestBody::AppendEntries { election, .. } = &mut request.body {
                     *election = propagator.election(&group.id);
                 }
-                propagator.request(&group.id, request.id)
+                // A heartbeat that nobody looks at has no context, and none is looked for.
+                match beat && !group.pulse.is_picked(request.id) {
+                    true => TraceContext::NONE,
+                    false => propagator.request(&group.id, request.id),
+                }
             });
-            self.calls.send(at, request, context.unwrap_or_default(), &group.node.config().timing);
+            let beat = beat.then(|| group.pulse.vitals().clone());
+            self.calls.send(at, request, context.unwrap_or_default(), &group.node.config().timing, beat);
         }
         for (call, mut reply) in out.replies.drain(..) {
             if let ReplyBody::TimeoutNow { election } = &mut reply.body {
@@ -484,9 +506,15 @@ enum Woken {
     Deadline,
 }
 
-/// Shows an event. An observer that panics is dismissed, and the election goes on.
-fn show(observer: &mut dyn Observer, event: &Event) -> bool {
-    let shown = catch_unwind(AssertUnwindSafe(|| observer.observe(event)));
+fn show_beats(observers: &mut Vec<Box<dyn Observer>>, beats: &[Beat]) {
+    for beat in beats {
+        observers.retain_mut(|observer| show(|| observer.beat(beat)));
+    }
+}
+
+/// Shows an observer something. One that panics is dismissed, and the election goes on.
+fn show(what: impl FnOnce()) -> bool {
+    let shown = catch_unwind(AssertUnwindSafe(what));
     if shown.is_err() {
         tracing::error!(target: "hustings::driver", "an observer panicked, and gets no more events");
     }

@@ -35,6 +35,7 @@ async fn start(network: &MemoryNetwork, node: &str, groups: &[String], members: 
         observers: Vec::new(),
         propagator: Box::new(NoPropagator),
         drain_limit: Duration::from_secs(1),
+        beat_every: 100,
         on_current_runtime: true,
     };
     super::start(setup).await.expect("it starts")

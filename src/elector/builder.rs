@@ -45,7 +45,12 @@ pub struct ElectorBuilder {
     drain_limit: Duration,
     start_when: StartWhen,
     on_current_runtime: bool,
+    beat_every: u32,
 }
+
+/// How many rounds of heartbeats there are for each one that leaves a trace, unless told otherwise: one every five seconds
+/// at the default timing.
+pub const HEARTBEATS_PER_TRACE: u32 = 100;
 
 /// Where the hard state lives.
 enum Store {
@@ -88,6 +93,7 @@ impl ElectorBuilder {
             drain_limit: DRAIN_LIMIT,
             start_when: StartWhen::default(),
             on_current_runtime: false,
+            beat_every: HEARTBEATS_PER_TRACE,
         }
     }
 
@@ -172,7 +178,9 @@ impl ElectorBuilder {
     /// This node joins a cluster that exists: it never takes part in a founding, and waits until the leader has added it
     /// ([`Elector::add_member`]). [`ElectorBuilder::peers`] lists the members of the time, and this node.
     ///
-    /// Needed for the first start on a disk only, and harmless afterwards.
+    /// A newcomer needs it for its first start. Once the members of a cluster have changed, every node should have it: one
+    /// that lost its disk, and whose list is that of the first start, would found a second cluster if nobody on that list
+    /// holds a record any more (a list of one names nobody else). It means nothing to a node that holds a record.
     pub fn join_existing(mut self) -> Self {
         self.joins = true;
         self
@@ -215,6 +223,14 @@ impl ElectorBuilder {
     pub fn telemetry(mut self, both: impl Observer + Propagator + Clone) -> Self {
         self.observers.push(Box::new(both.clone()));
         self.propagator = Some(Box::new(both));
+        self
+    }
+
+    /// Shows one round of heartbeats in so many to the observers, so that it becomes a span and a sample of round trips and
+    /// intervals. Those are shown always: the first of a leadership, and one that ends a gap. Default
+    /// [`HEARTBEATS_PER_TRACE`](crate::elector::HEARTBEATS_PER_TRACE); 1 shows all.
+    pub fn heartbeats_per_trace(mut self, rounds: u32) -> Self {
+        self.beat_every = rounds.max(1);
         self
     }
 
@@ -267,6 +283,7 @@ impl ElectorBuilder {
             propagator: self.propagator.unwrap_or_else(|| Box::new(NoPropagator)),
             drain_limit: self.drain_limit,
             on_current_runtime: self.on_current_runtime,
+            beat_every: self.beat_every.into(),
         };
         let handles = driver::start(setup).await.map_err(|failure| match failure {
             StartFailure::Storage(error) => StartError::Storage(error),

@@ -101,7 +101,10 @@ impl Node {
             self.alarm(Alarm::NotAMember, Some(self.config.node.clone()));
         }
         match reply.body {
-            ReplyBody::Vote { record: Some(record), .. } => self.adopt(&record, reply.term, &reply.from),
+            // A1: only without a leader. One that is known sends its record itself, and belongs to this very term.
+            ReplyBody::Vote { record: Some(record), .. } if self.leader().is_none() => {
+                self.adopt(&record, reply.term, &reply.from)
+            }
             _ => self.hear_unfounded(&reply.from),
         }
     }

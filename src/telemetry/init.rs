@@ -9,6 +9,7 @@ use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -16,9 +17,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use super::export::{Courier, shut_down};
+use super::export::{Closable, Courier, shut_down};
 use super::settings::{Propagation, Resolved};
 use super::spans::{Provider, Spans, SpansBuilder};
+use super::{ElectionSampler, Metrics};
 use crate::message::Identity;
 
 /// How long [`Guard::shutdown`] waits for the last spans to leave.
@@ -92,12 +94,18 @@ pub struct Guard {
     exporting: Option<Arc<Exporting>>,
 }
 
-/// The providers: one for the application, and one for each start of each node.
+/// The providers: one of each signal for the application, and one of spans for each start of each node.
 struct Exporting {
-    endpoint: String,
     nodes: Mutex<Nodes>,
-    application: SdkTracerProvider,
+    traces: Option<Traces>,
+    meters: Option<SdkMeterProvider>,
     courier: Courier,
+}
+
+/// Where spans go, and the application's own.
+struct Traces {
+    endpoint: String,
+    application: SdkTracerProvider,
 }
 
 #[derive(Default)]
@@ -108,11 +116,12 @@ struct Nodes {
 
 /// Sets up exporting by OTLP over gRPC, from a thread of its own, within a runtime or without one.
 ///
-/// Reads `OTEL_EXPORTER_OTLP_ENDPOINT` (and `_TRACES_`), `_TIMEOUT`, `_HEADERS`, `_COMPRESSION`, `OTEL_SDK_DISABLED`,
+/// Reads `OTEL_EXPORTER_OTLP_ENDPOINT` (and `_TRACES_`, `_METRICS_`), `_TIMEOUT`, `_HEADERS`, `_COMPRESSION`, `OTEL_SDK_DISABLED`,
 /// `OTEL_TRACES_EXPORTER`, `OTEL_PROPAGATORS`, `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_BSP_*` and
-/// `OTEL_TRACES_SAMPLER`; [`Guard::resolved`] says what came of them.
+/// `OTEL_TRACES_SAMPLER`; for metrics `OTEL_METRICS_EXPORTER`, `OTEL_EXPORTER_OTLP_METRICS_*` and
+/// `OTEL_METRIC_EXPORT_INTERVAL`; [`Guard::resolved`] says what came of them.
 ///
-/// It installs the global tracer provider and propagators, and, unless there is one already or
+/// It installs the global tracer and meter providers and the propagators, and, unless there is one already or
 /// [`Init::without_subscriber`] was asked for, a `tracing` subscriber: the application's spans are exported, those of the
 /// exporter's own machinery are not, and log lines go to standard error if `RUST_LOG` says which. [`Guard::spans_for`]
 /// gives each node's election spans a provider of their own.
@@ -124,13 +133,26 @@ struct Nodes {
 pub fn init(service: impl Into<Init>) -> Result<Guard, InitError> {
     let init = service.into();
     let resolved = Resolved::from(&init.service, init.endpoint.as_deref(), |name| std::env::var(name).ok());
-    let Some(endpoint) = resolved.endpoint.clone() else { return Ok(Guard { resolved, exporting: None }) };
+    if resolved.endpoint.is_none() && resolved.metrics.is_none() {
+        return Ok(Guard { resolved, exporting: None });
+    }
     let courier = Courier::start()?;
     let resource = Resource::builder().with_service_name(resolved.service.clone()).build();
-    let application = courier
-        .provider(&endpoint, resource, None)
-        .map_err(|error| InitError::Exporter { endpoint: endpoint.clone(), reason: error.to_string() })?;
-    let exporting = Exporting { endpoint, nodes: Mutex::default(), application, courier };
+    let failed = |endpoint: &String, error: &opentelemetry_otlp::ExporterBuildError| InitError::Exporter {
+        endpoint: endpoint.clone(),
+        reason: error.to_string(),
+    };
+    let traces = resolved.endpoint.clone().map(|endpoint| {
+        let application =
+            courier.provider(&endpoint, resource.clone(), None).map_err(|error| failed(&endpoint, &error))?;
+        Ok::<_, InitError>(Traces { endpoint, application })
+    });
+    let meters = resolved
+        .metrics
+        .clone()
+        .map(|endpoint| courier.meters(&endpoint, resource.clone()).map_err(|error| failed(&endpoint, &error)));
+    let exporting =
+        Exporting { nodes: Mutex::default(), traces: traces.transpose()?, meters: meters.transpose()?, courier };
     let mut guard = Guard { resolved, exporting: Some(Arc::new(exporting)) };
     guard.install(init.subscriber);
     Ok(guard)
@@ -152,7 +174,11 @@ impl Guard {
         let provider = move |who: &Identity| -> Option<Provider> {
             Some(Arc::new(exporting.as_ref()?.provider(&cluster, &node, who)?))
         };
-        Spans::builder().providers(provider)
+        let builder = Spans::builder().providers(provider);
+        match self.exporting.as_ref().and_then(|exporting| exporting.meters.clone()) {
+            Some(meters) => builder.metrics(Metrics::with_provider(meters)),
+            None => builder,
+        }
     }
 
     /// Sends what is left, and waits at most three seconds for it. Returns whether everything has left. Spans that are
@@ -167,7 +193,12 @@ impl Guard {
 
     fn install(&mut self, subscriber: bool) {
         let Some(exporting) = &self.exporting else { return };
-        global::set_tracer_provider(exporting.application.clone());
+        if let Some(meters) = &exporting.meters {
+            global::set_meter_provider(meters.clone());
+        }
+        if let Some(traces) = &exporting.traces {
+            global::set_tracer_provider(traces.application.clone());
+        }
         let propagators = self.resolved.propagators.iter().map(|propagation| match propagation {
             Propagation::TraceContext => {
                 Box::new(TraceContextPropagator::new()) as Box<dyn TextMapPropagator + Send + Sync>
@@ -178,8 +209,8 @@ impl Guard {
         if !subscriber {
             return;
         }
-        let tracer = exporting.application.tracer(self.resolved.service.clone());
-        let exported = tracing_opentelemetry::layer().with_tracer(tracer).with_filter(quiet());
+        let tracer = exporting.traces.as_ref().map(|traces| traces.application.tracer(self.resolved.service.clone()));
+        let exported = tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer).with_filter(quiet()));
         let chosen = std::env::var_os("RUST_LOG").is_some();
         let shown = chosen.then(|| {
             tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(EnvFilter::from_default_env())
@@ -213,6 +244,7 @@ impl fmt::Debug for Guard {
 impl Exporting {
     /// The provider of that start of that node. One of an earlier start has nothing more to say.
     fn provider(&self, cluster: &str, node: &str, who: &Identity) -> Option<SdkTracerProvider> {
+        let endpoint = &self.traces.as_ref()?.endpoint;
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         if nodes.closed {
             return None;
@@ -228,10 +260,11 @@ impl Exporting {
         ];
         let resource = Resource::builder().with_attributes(attributes).build();
         // Elections are always sampled, also when a remote parent was not.
-        let built = self.courier.provider(&self.endpoint, resource, Some(Sampler::AlwaysOn));
-        let provider = built.inspect_err(|error| self.tell(node, error)).ok()?;
+        let built = self.courier.provider(endpoint, resource, Some(ElectionSampler::new(Sampler::AlwaysOn)));
+        let provider = built.inspect_err(|error| tell(endpoint, node, error)).ok()?;
         let earlier: Vec<_> = nodes.providers.keys().filter(|k| k.0 == key.0 && k.1 == key.1).cloned().collect();
-        let earlier: Vec<_> = earlier.iter().filter_map(|key| nodes.providers.remove(key)).collect();
+        let earlier: Vec<_> =
+            earlier.iter().filter_map(|key| nodes.providers.remove(key)).map(Closable::Tracers).collect();
         nodes.providers.insert(key, provider.clone());
         drop(nodes);
         if !earlier.is_empty() {
@@ -241,22 +274,23 @@ impl Exporting {
         Some(provider)
     }
 
-    fn tell(&self, node: &str, error: &opentelemetry_otlp::ExporterBuildError) {
-        tracing::warn!(
-            name: "raft.telemetry.exporter_missing",
-            target: super::TARGET,
-            node,
-            endpoint = self.endpoint.as_str(),
-            "the elections of this node leave no trace: {error}"
-        );
-    }
-
     /// Every provider, to be shut down.
-    fn close(&self) -> Vec<SdkTracerProvider> {
+    fn close(&self) -> Vec<Closable> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         nodes.closed = true;
-        let mut providers: Vec<_> = std::mem::take(&mut nodes.providers).into_values().collect();
-        providers.push(self.application.clone());
-        providers
+        let of_nodes = std::mem::take(&mut nodes.providers).into_values();
+        let application = self.traces.iter().map(|traces| traces.application.clone());
+        let tracers = of_nodes.chain(application).map(Closable::Tracers);
+        tracers.chain(self.meters.clone().map(Closable::Meters)).collect()
     }
+}
+
+fn tell(endpoint: &str, node: &str, error: &opentelemetry_otlp::ExporterBuildError) {
+    tracing::warn!(
+        name: "raft.telemetry.exporter_missing",
+        target: super::TARGET,
+        node,
+        endpoint,
+        "the elections of this node leave no trace: {error}"
+    );
 }

@@ -19,6 +19,8 @@ pub(super) mod span {
     pub(in crate::telemetry) const LEADERSHIP: &str = "raft.leadership";
     pub(in crate::telemetry) const TRANSFER: &str = "raft.transfer";
     pub(in crate::telemetry) const TRANSITION: &str = "raft.transition";
+    pub(in crate::telemetry) const HEARTBEAT: &str = "raft.heartbeat";
+    pub(in crate::telemetry) const HEARTBEAT_REQUEST: &str = "raft.heartbeat.request";
 }
 
 /// Values of `raft.link.type`.

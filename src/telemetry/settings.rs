@@ -8,11 +8,15 @@ const ENDPOINT_DEFAULT: &str = "http://localhost:4317";
 /// What [`init`](super::init) made of its argument and of the environment. Shows as a line or a few, for a start-up log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
-    /// Where spans go; `None` where nothing is exported.
+    /// Where spans go; `None` where none are exported.
     pub(super) endpoint: Option<String>,
+    /// Where metrics go; `None` where none are exported.
+    pub(super) metrics: Option<String>,
     pub(super) service: String,
     pub(super) propagators: Vec<Propagation>,
     pub(super) delay: Option<String>,
+    /// Milliseconds between two exports of metrics, where it is said.
+    pub(super) interval: Option<String>,
     /// What was asked for and cannot be had, and why nothing is exported.
     pub(super) notes: Vec<String>,
 }
@@ -25,10 +29,16 @@ pub(super) enum Propagation {
 }
 
 impl Resolved {
-    /// The endpoint that spans go to; `None` where nothing is exported.
+    /// The endpoint that spans go to; `None` where none are exported.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         self.endpoint.as_deref()
+    }
+
+    /// The endpoint that metrics go to; `None` where none are exported.
+    #[must_use]
+    pub fn metrics_endpoint(&self) -> Option<&str> {
+        self.metrics.as_deref()
     }
 
     /// The `service.name` of the application's own spans. Election spans bear their node's name.
@@ -40,22 +50,42 @@ impl Resolved {
     pub(super) fn from(service: &str, endpoint: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Resolved {
         let set = |name: &str| variable(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
         let mut notes = Vec::new();
-        let wanted = endpoint
-            .map(str::to_owned)
-            .or_else(|| set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
-            .or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT"))
-            .unwrap_or_else(|| ENDPOINT_DEFAULT.to_owned());
-        let exports = exports(&set, &mut notes);
-        let protocol = set("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL").or_else(|| set("OTEL_EXPORTER_OTLP_PROTOCOL"));
-        if let Some(other) = protocol.filter(|protocol| exports && protocol != "grpc") {
-            notes.push(format!("OTEL_EXPORTER_OTLP_PROTOCOL={other} is not built in: gRPC is spoken"));
+        let disabled = set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        if disabled {
+            notes.push("OTEL_SDK_DISABLED=true".to_owned());
+        }
+        let mut goes_to = |signal: &str| {
+            let exports = !disabled && exports(signal, &set, &mut notes);
+            exports.then(|| with_scheme(&endpoint.map_or_else(|| wanted(signal, &set), str::to_owned)))
+        };
+        let (traces, metrics) = (goes_to("TRACES"), goes_to("METRICS"));
+        if traces.is_some() || metrics.is_some() {
+            note_protocols(&set, &mut notes);
         }
         Resolved {
-            endpoint: exports.then(|| with_scheme(&wanted)),
+            endpoint: traces,
+            metrics,
             service: set("OTEL_SERVICE_NAME").unwrap_or_else(|| service.to_owned()),
             propagators: propagators(&set, &mut notes),
             delay: set("OTEL_BSP_SCHEDULE_DELAY"),
+            interval: set("OTEL_METRIC_EXPORT_INTERVAL"),
             notes,
+        }
+    }
+}
+
+/// Where the environment sends a signal: the variable of the signal goes before the general one.
+fn wanted(signal: &str, set: &impl Fn(&str) -> Option<String>) -> String {
+    set(&format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
+        .or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT"))
+        .unwrap_or_else(|| ENDPOINT_DEFAULT.to_owned())
+}
+
+fn note_protocols(set: &impl Fn(&str) -> Option<String>, notes: &mut Vec<String>) {
+    let names = ["", "_TRACES", "_METRICS"].map(|signal| format!("OTEL_EXPORTER_OTLP{signal}_PROTOCOL"));
+    for name in names {
+        if let Some(other) = set(&name).filter(|protocol| protocol != "grpc") {
+            notes.push(format!("{name}={other} is not built in: gRPC is spoken"));
         }
     }
 }
@@ -65,18 +95,16 @@ fn with_scheme(endpoint: &str) -> String {
     if endpoint.contains("://") { endpoint.to_owned() } else { format!("http://{endpoint}") }
 }
 
-fn exports(set: &impl Fn(&str) -> Option<String>, notes: &mut Vec<String>) -> bool {
-    if set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-        notes.push("OTEL_SDK_DISABLED=true".to_owned());
-        return false;
-    }
-    let exporters = set("OTEL_TRACES_EXPORTER").unwrap_or_else(|| "otlp".to_owned());
+/// Whether a signal is exported; the other exporters that were asked for cannot be had.
+fn exports(signal: &str, set: &impl Fn(&str) -> Option<String>, notes: &mut Vec<String>) -> bool {
+    let name = format!("OTEL_{signal}_EXPORTER");
+    let exporters = set(&name).unwrap_or_else(|| "otlp".to_owned());
     if exporters.eq_ignore_ascii_case("none") {
-        notes.push("OTEL_TRACES_EXPORTER=none".to_owned());
+        notes.push(format!("{name}=none"));
         return false;
     }
-    for other in exporters.split(',').map(str::trim).filter(|name| *name != "otlp") {
-        notes.push(format!("OTEL_TRACES_EXPORTER={other} is not built in: otlp is used"));
+    for other in exporters.split(',').map(str::trim).filter(|exporter| *exporter != "otlp") {
+        notes.push(format!("{name}={other} is not built in: otlp is used"));
     }
     true
 }
@@ -103,13 +131,23 @@ fn propagators(set: &impl Fn(&str) -> Option<String>, notes: &mut Vec<String>) -
 
 impl fmt::Display for Resolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.endpoint {
-            Some(endpoint) => write!(f, "traces go to {endpoint} (OTLP over gRPC)")?,
-            None => f.write_str("no traces are exported")?,
+        match (&self.endpoint, &self.metrics) {
+            (Some(traces), Some(metrics)) if traces == metrics => {
+                write!(f, "traces and metrics go to {traces} (OTLP over gRPC)")?;
+            }
+            (Some(traces), Some(metrics)) => {
+                write!(f, "traces go to {traces}, metrics to {metrics} (OTLP over gRPC)")?;
+            }
+            (Some(traces), None) => write!(f, "traces go to {traces} (OTLP over gRPC)")?,
+            (None, Some(metrics)) => write!(f, "metrics go to {metrics} (OTLP over gRPC)")?,
+            (None, None) => f.write_str("nothing is exported")?,
         }
         write!(f, ", service {}", self.service)?;
         if let Some(delay) = self.delay.as_ref().filter(|_| self.endpoint.is_some()) {
-            write!(f, ", every {delay} ms")?;
+            write!(f, ", traces every {delay} ms")?;
+        }
+        if let Some(interval) = self.interval.as_ref().filter(|_| self.metrics.is_some()) {
+            write!(f, ", metrics every {interval} ms")?;
         }
         for note in &self.notes {
             write!(f, "; {note}")?;
@@ -131,7 +169,10 @@ mod tests {
     fn nothing_set_means_a_local_collector() {
         let plain = resolved(&[]);
         assert_eq!(plain.endpoint(), Some("http://localhost:4317"));
-        assert_eq!(plain.to_string(), "traces go to http://localhost:4317 (OTLP over gRPC), service planner");
+        assert_eq!(
+            plain.to_string(),
+            "traces and metrics go to http://localhost:4317 (OTLP over gRPC), service planner"
+        );
         assert_eq!(plain.propagators, [Propagation::TraceContext, Propagation::Baggage]);
     }
 
@@ -141,6 +182,10 @@ mod tests {
         assert_eq!(resolved(&[general]).endpoint(), Some("http://a:4317"));
         let traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "b:4317");
         assert_eq!(resolved(&[general, traces]).endpoint(), Some("http://b:4317"));
+        let metrics = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "https://m:1");
+        let both = resolved(&[general, metrics]);
+        assert_eq!((both.endpoint(), both.metrics_endpoint()), (Some("http://a:4317"), Some("https://m:1")));
+        assert!(both.to_string().starts_with("traces go to http://a:4317, metrics to https://m:1 ("), "{both}");
         assert_eq!(resolved(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")]).endpoint(), Some("http://localhost:4317"));
         let given = Resolved::from("planner", Some("c:1"), |_| Some("http://a:4317".to_owned()));
         assert_eq!(given.endpoint(), Some("http://c:1"));
@@ -150,8 +195,15 @@ mod tests {
     fn it_can_be_switched_off_and_says_by_what() {
         let off = resolved(&[("OTEL_SDK_DISABLED", "TRUE")]);
         assert_eq!(off.endpoint(), None);
-        assert_eq!(off.to_string(), "no traces are exported, service planner; OTEL_SDK_DISABLED=true");
-        assert_eq!(resolved(&[("OTEL_TRACES_EXPORTER", "none")]).endpoint(), None);
+        assert_eq!(off.to_string(), "nothing is exported, service planner; OTEL_SDK_DISABLED=true");
+        assert_eq!(off.metrics_endpoint(), None);
+        let metrics_only = resolved(&[("OTEL_TRACES_EXPORTER", "none")]);
+        assert_eq!(metrics_only.endpoint(), None);
+        assert_eq!(
+            metrics_only.to_string(),
+            "metrics go to http://localhost:4317 (OTLP over gRPC), service planner; OTEL_TRACES_EXPORTER=none"
+        );
+        assert_eq!(resolved(&[("OTEL_METRICS_EXPORTER", "none")]).metrics_endpoint(), None);
         assert!(resolved(&[("OTEL_SDK_DISABLED", "no")]).endpoint().is_some());
     }
 
@@ -163,11 +215,13 @@ mod tests {
             ("OTEL_PROPAGATORS", "b3,tracecontext"),
             ("OTEL_SERVICE_NAME", "other"),
             ("OTEL_BSP_SCHEDULE_DELAY", "200"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "5000"),
         ]);
         assert_eq!(odd.propagators, [Propagation::TraceContext]);
         assert_eq!(
             odd.to_string(),
-            "traces go to http://localhost:4317 (OTLP over gRPC), service other, every 200 ms; \
+            "traces and metrics go to http://localhost:4317 (OTLP over gRPC), service other, traces every 200 ms, \
+             metrics every 5000 ms; \
              OTEL_TRACES_EXPORTER=zipkin is not built in: otlp is used; \
              OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf is not built in: gRPC is spoken; \
              OTEL_PROPAGATORS: b3 is not built in"

@@ -10,12 +10,14 @@ use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use crate::clock::Anchor;
 use crate::event::{Event, EventKind};
 use crate::message::RequestId;
-use crate::observer::{Observer, Propagator};
-use crate::telemetry::log;
+use crate::observer::{Beat, Observer, Propagator, Vitals};
+use crate::telemetry::{Metrics, log};
 use crate::types::{GroupId, NodeId, TraceContext};
 
+mod budget;
 mod candidate;
 mod group;
+mod heartbeat;
 mod leader;
 mod notes;
 mod tree;
@@ -26,7 +28,7 @@ use group::Group;
 pub(super) use tree::Provider;
 use tree::{Clocks, Source, Tree};
 
-/// Turns the events of one node into spans and log lines, and gives its requests their trace context.
+/// Turns the events of one node into spans, log lines and [`Metrics`], and gives its requests their trace context.
 ///
 /// A handle: clones share one state, so that one can be the node's observer and another its propagator. Each node needs
 /// one of its own; a node that is in many groups needs one for all of them.
@@ -58,10 +60,16 @@ pub struct SpansBuilder {
     clocks: Clocks,
     addresses: BTreeMap<String, Address>,
     rpc_system: String,
+    elections_per_minute: u32,
+    metrics: Option<Metrics>,
 }
+
+/// How many election traces a group begins in a minute, unless told otherwise.
+pub const ELECTIONS_PER_MINUTE: u32 = 30;
 
 #[derive(Debug)]
 struct Shared {
+    metrics: Option<Metrics>,
     source: Source,
     setup: Arc<Setup>,
     clocks: ClocksDebug,
@@ -74,6 +82,7 @@ struct Shared {
 struct Setup {
     addresses: BTreeMap<String, Address>,
     rpc_system: String,
+    elections_per_minute: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,16 +126,22 @@ impl Spans {
             clocks: Arc::new(Anchor::now),
             addresses: BTreeMap::new(),
             rpc_system: "hustings".to_owned(),
+            elections_per_minute: ELECTIONS_PER_MINUTE,
+            metrics: Some(Metrics::new()),
         }
     }
 
     /// Takes note of an event. What [`Observer::observe`] does, for those who hold a shared handle.
     pub fn record(&self, event: &Event) {
+        if let Some(metrics) = &self.shared.metrics {
+            metrics.record(event);
+        }
         let mut groups = self.groups();
-        let group = groups.entry(event.who.group.clone()).or_insert_with(|| self.shared.group());
+        let group = groups.entry(event.who.group.clone()).or_insert_with(|| self.shared.group(&event.who.group));
         let context = group.observe(event);
+        let left_out = group.leaves_out();
         drop(groups);
-        if matches!(event.kind, EventKind::ElectionStarted { .. }) && !context.is_valid() {
+        if matches!(event.kind, EventKind::ElectionStarted { .. }) && !context.is_valid() && !left_out {
             self.miss_provider();
         }
         log::write(event, context);
@@ -157,8 +172,9 @@ impl Spans {
 }
 
 impl Shared {
-    fn group(&self) -> Group {
-        Group::new(Tree::new(self.source.clone(), Arc::clone(&self.clocks.0)), Arc::clone(&self.setup))
+    fn group(&self, id: &GroupId) -> Group {
+        let drops = self.metrics.as_ref().map(|metrics| metrics.drops(id)).unwrap_or_default();
+        Group::new(Tree::new(self.source.clone(), Arc::clone(&self.clocks.0), drops), Arc::clone(&self.setup))
     }
 }
 
@@ -173,6 +189,21 @@ impl Drop for Shared {
 impl Observer for Spans {
     fn observe(&mut self, event: &Event) {
         self.record(event);
+    }
+
+    fn attach(&mut self, vitals: &Arc<Vitals>) {
+        if let Some(metrics) = &self.shared.metrics {
+            metrics.take_vitals(vitals);
+        }
+    }
+
+    fn beat(&mut self, beat: &Beat) {
+        if let Some(metrics) = &self.shared.metrics {
+            metrics.take_beat(beat);
+        }
+        if let Some(group) = self.groups().get_mut(&beat.who.group) {
+            group.beat(beat);
+        }
     }
 }
 
@@ -228,12 +259,38 @@ impl SpansBuilder {
         self
     }
 
+    /// How many election traces a group begins in a minute, at most, and twice that at once: a node that is cut off
+    /// campaigns several times a second, for as long as it lasts. What is left out is counted, in `raft.telemetry.dropped`
+    /// and in `raft.elections.suppressed` of the next election's span; its log lines are written all the same. Default
+    /// [`ELECTIONS_PER_MINUTE`](crate::telemetry::ELECTIONS_PER_MINUTE); 0 is no limit.
+    pub fn elections_per_minute(mut self, elections: u32) -> Self {
+        self.elections_per_minute = elections;
+        self
+    }
+
+    /// Measures with that, instead of through the global meter provider.
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
+    /// Measures nothing.
+    pub fn without_metrics(mut self) -> Self {
+        self.metrics = None;
+        self
+    }
+
     /// The finished handle.
     #[must_use]
     pub fn build(self) -> Spans {
-        let setup = Setup { addresses: self.addresses, rpc_system: self.rpc_system };
+        let setup = Setup {
+            addresses: self.addresses,
+            rpc_system: self.rpc_system,
+            elections_per_minute: self.elections_per_minute,
+        };
         Spans {
             shared: Arc::new(Shared {
+                metrics: self.metrics,
                 source: self.source,
                 setup: Arc::new(setup),
                 clocks: ClocksDebug(self.clocks),

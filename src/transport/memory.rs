@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Inbox, Incoming, Transport, TransportError};
 use crate::message::{CallError, Reply, Request};
+use crate::observer::Traffic;
 use crate::types::{NodeId, TraceContext};
 
 mod codec;
@@ -194,6 +195,11 @@ impl State {
         }
     }
 
+    /// Where that node counts its bytes; nowhere once it is dead.
+    fn traffic(&self, node: &NodeId) -> Arc<Traffic> {
+        self.listeners.get(node).map(|listener| listener.inbox.traffic().clone()).unwrap_or_default()
+    }
+
     fn tell(&self, node: &NodeId, incoming: Incoming) {
         if let Some(listener) = self.listeners.get(node) {
             // A full inbox loses it, as a flooded process would notice it late.
@@ -222,6 +228,8 @@ impl MemoryTransport {
     async fn ask(&self, request: Request, context: TraceContext) -> Result<Reply, CallError> {
         let to = request.to.clone();
         let frame = codec::encode_request(&request);
+        let traffic = self.network.lock().traffic(&self.node);
+        traffic.count_sent(frame.len());
         let (listener, there) = {
             let mut state = self.network.lock();
             let silent = state.link(&self.node, &to).cut || !self.is_alive(&state);
@@ -238,7 +246,11 @@ impl MemoryTransport {
                 let hears = { let state = self.network.lock(); !state.link(&to, &self.node).cut && self.is_alive(&state) };
                 if hears { Err(CallError::Closed) } else { silence().await }
             }
-            reply = self.deliver(&listener, &frame, context, &there) => self.bring_back(&to, reply?).await,
+            reply = self.deliver(&listener, &frame, context, &there) => {
+                let reply = reply?;
+                listener.inbox.traffic().count_sent(reply.len());
+                self.bring_back(&to, reply, &traffic).await
+            }
         }
     }
 
@@ -252,7 +264,10 @@ impl MemoryTransport {
         if there.delay > Duration::ZERO {
             tokio::time::sleep(there.delay).await;
         }
-        let arrived = || codec::decode_request(frame).map_err(CallError::Malformed);
+        let arrived = || {
+            listener.inbox.traffic().count_received(frame.len());
+            codec::decode_request(frame).map_err(CallError::Malformed)
+        };
         if there.twice {
             let (inbox, request, peer) = (listener.inbox.clone(), arrived()?, self.node.clone());
             tokio::spawn(async move { drop(inbox.handle(request, context, Some(peer)).await) });
@@ -264,7 +279,7 @@ impl MemoryTransport {
         }
     }
 
-    async fn bring_back(&self, from: &NodeId, frame: Vec<u8>) -> Result<Reply, CallError> {
+    async fn bring_back(&self, from: &NodeId, frame: Vec<u8>, traffic: &Traffic) -> Result<Reply, CallError> {
         let (back, alive) = {
             let mut state = self.network.lock();
             (state.passage(from, &self.node), self.is_alive(&state))
@@ -275,6 +290,7 @@ impl MemoryTransport {
         if !back.passes || !alive {
             return silence().await;
         }
+        traffic.count_received(frame.len());
         codec::decode_reply(&frame).map_err(CallError::Malformed)
     }
 }

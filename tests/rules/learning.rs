@@ -15,6 +15,19 @@ fn refuse_with_record(a: &mut Bench, request: &Request, term: u64, reason: Reaso
     a.step(Input::Reply(reply))
 }
 
+/// A1: who has no record yet, and follows a leader by now, takes it from that leader alone: a record of a later term would
+/// leave it with a leader of an earlier one, and the next leader refused.
+#[test]
+fn a_newcomer_that_follows_a_leader_adopts_nothing() {
+    let mut a = abc().blank().start();
+    let probes = requests(&a.tick(), RequestKind::PreVote);
+    a.follow("b", 2);
+    refuse_with_record(&mut a, &probes[1], 3, Reason::RecordBehind, (2, 5));
+    assert!(a.node.hard_state().record.is_none());
+    assert_eq!((a.term(), a.leader()), (2, Some("b")));
+    a.follow("c", 3);
+}
+
 /// A1: a pre-candidate adopts a record that is strictly ahead, and its term rises to at least the refuser's.
 #[test]
 fn a_pre_candidate_adopts_what_is_ahead() {

@@ -210,6 +210,7 @@ impl Records {
     fn adopt(&mut self, step: &Step<'_>, id: RecordId) -> Held {
         let before = &step.before;
         hold!(before.role != Role::Leader, "A1", "a leader adopts {id}");
+        hold!(before.leader.is_none(), "A1", "adopts {id}, and follows {:?}", before.leader);
         hold!(Some(id) > before.state.last(), "A1", "adopts {id}, and holds {:?}", before.state.last());
         if let Input::Reply(reply) = step.input {
             hold!(step.node.term() >= reply.term, "A1", "adopts {id} of {} in {}", reply.term, step.node.term());

@@ -77,7 +77,13 @@ impl Group {
         if let Some(contact) = last_contact {
             plan.attributes.push(keys::seconds("raft.leader.contact.age", event.at.since(*contact)));
         }
-        let root = self.tree.root(plan);
+        let root = if self.budget.take(event.at) {
+            plan.attributes
+                .extend(self.budget.suppressed().map(|count| keys::count("raft.elections.suppressed", count)));
+            self.tree.root(plan)
+        } else {
+            self.tree.mute_election(event.at)
+        };
         self.newest = self.tree.context(root);
         self.election =
             Some(Election { root, round: None, establish: None, term: event.term, links, votes: None, ended: None });
@@ -184,6 +190,15 @@ impl Group {
 
     fn client(&self, event: &Event, to: &NodeId, kind: RequestKind, term: Term) -> Plan {
         let mut plan = self.plan(event, keys::client(kind), SpanKind::Client);
+        self.address(&mut plan, to, kind, term);
+        if keys::asks_vote(kind) {
+            plan.attributes.push(Group::election_id(event, term));
+        }
+        plan
+    }
+
+    /// What a request's span says of whom it asks.
+    pub(super) fn address(&self, plan: &mut Plan, to: &NodeId, kind: RequestKind, term: Term) {
         plan.cut = Some(Group::unanswered(kind));
         plan.attributes.extend([
             keys::term(term),
@@ -192,14 +207,10 @@ impl Group {
             keys::node("peer.service", to),
             keys::text("rpc.system.name", &self.setup.rpc_system),
         ]);
-        if keys::asks_vote(kind) {
-            plan.attributes.push(Group::election_id(event, term));
-        }
         if let Some(address) = self.setup.address(to) {
             plan.attributes.push(keys::text("server.address", &address.host));
             plan.attributes.extend(address.port.map(|port| keys::count("server.port", port.into())));
         }
-        plan
     }
 
     pub(super) fn reply_received(&mut self, event: &Event) -> Option<TraceContext> {

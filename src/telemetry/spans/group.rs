@@ -7,6 +7,7 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
 
+use super::budget::Budget;
 use super::candidate::{Detect, Election};
 use super::leader::{Office, Resigning, Transfer};
 use super::tree::{Key, Plan, Tree};
@@ -35,6 +36,11 @@ pub(super) struct Group {
     pub(super) tree: Tree,
     pub(super) setup: Arc<Setup>,
     pub(super) who: Option<Arc<Identity>>,
+    /// That of the newest event.
+    pub(super) sequence: u64,
+    pub(super) budget: Budget,
+    /// A round of heartbeats that is looked at.
+    pub(super) beating: Option<Key>,
     pub(super) election: Option<Election>,
     /// This node's newest election.
     pub(super) newest: TraceContext,
@@ -68,8 +74,11 @@ impl Group {
     pub(super) fn new(tree: Tree, setup: Arc<Setup>) -> Self {
         Group {
             tree,
-            setup,
             who: None,
+            sequence: 0,
+            budget: Budget::new(setup.elections_per_minute),
+            beating: None,
+            setup,
             election: None,
             newest: TraceContext::NONE,
             made_leader: TraceContext::NONE,
@@ -91,6 +100,11 @@ impl Group {
         }
     }
 
+    /// Whether the newest election is left out of the trace.
+    pub(super) fn leaves_out(&self) -> bool {
+        self.budget.is_exceeded()
+    }
+
     pub(super) fn newest_election(&self) -> TraceContext {
         self.newest
     }
@@ -102,6 +116,7 @@ impl Group {
     /// Folds the event in, and says which span its log line belongs to.
     pub(super) fn observe(&mut self, event: &Event) -> TraceContext {
         self.settle(event);
+        self.sequence = event.sequence;
         let logged = match &event.kind {
             EventKind::ElectionStarted { .. } => self.election_started(event),
             EventKind::RoundStarted { .. } => self.round_started(event),
@@ -212,14 +227,19 @@ impl Group {
 
     /// A span with what every span says.
     pub(super) fn plan(&self, event: &Event, name: &'static str, kind: SpanKind) -> Plan {
+        Group::plan_of(&event.who, event.sequence, event.at, name, kind)
+    }
+
+    /// As [`Group::plan`], for what is no event.
+    pub(super) fn plan_of(who: &Identity, sequence: u64, at: Time, name: &'static str, kind: SpanKind) -> Plan {
         let attributes = vec![
-            keys::text("raft.cluster.id", event.who.cluster.as_str()),
-            keys::text("raft.group.id", event.who.group.as_str()),
-            keys::node("raft.node.id", &event.who.node),
-            keys::count("raft.node.incarnation", event.who.incarnation.0),
-            keys::count(keys::SEQUENCE, event.sequence),
+            keys::text("raft.cluster.id", who.cluster.as_str()),
+            keys::text("raft.group.id", who.group.as_str()),
+            keys::node("raft.node.id", &who.node),
+            keys::count("raft.node.incarnation", who.incarnation.0),
+            keys::count(keys::SEQUENCE, sequence),
         ];
-        Plan { name, kind, at: event.at, attributes, links: Vec::new(), cut: None }
+        Plan { name, kind, at, attributes, links: Vec::new(), cut: None }
     }
 
     /// What finds all traces of one term, those of rivals included.
@@ -275,6 +295,7 @@ impl Group {
         self.transfer.take_if(|transfer| !tree.is_open(transfer.key));
         self.resigning.take_if(|resigning| !tree.is_open(resigning.key));
         self.replication.take_if(|(_, key)| !tree.is_open(*key));
+        self.beating.take_if(|key| !tree.is_open(*key));
         self.lingering.retain(|key| tree.is_open(*key));
     }
 
@@ -298,7 +319,8 @@ impl Group {
     /// Another start of the node knows nothing of what this one was at.
     fn forget(&mut self) {
         self.abandon();
-        *self = Group::new(self.tree.renewed(), Arc::clone(&self.setup));
+        let budget = std::mem::take(&mut self.budget);
+        *self = Group { budget, ..Group::new(self.tree.renewed(), Arc::clone(&self.setup)) };
     }
 }
 

@@ -94,6 +94,9 @@ impl Group {
     pub(super) fn leadership_ended(&mut self, event: &Event) -> Option<TraceContext> {
         let EventKind::LeadershipEnded { cause, since, work_running } = &event.kind else { return None };
         let office = self.office.take();
+        if let Some(round) = self.beating.take() {
+            self.tree.end(round, event.at);
+        }
         let began = since.max(&event.at.before(BACK_DATED_MAX)).min(&event.at).to_owned();
         let mut plan = self.plan(event, span::LEADERSHIP, SpanKind::Internal);
         plan.at = began;

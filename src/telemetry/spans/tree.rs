@@ -14,6 +14,7 @@ use opentelemetry::{Context, InstrumentationScope, KeyValue, global};
 
 use crate::clock::Anchor;
 use crate::message::Identity;
+use crate::telemetry::metrics::Drops;
 use crate::telemetry::{SCHEMA_URL, SCOPE, keys};
 use crate::types::{Time, TraceContext};
 
@@ -96,6 +97,7 @@ pub(super) struct Tree {
     made_from: Source,
     source: Source,
     clocks: Clocks,
+    drops: Arc<Drops>,
     open: BTreeMap<Key, Open>,
     next: u64,
     anchors: VecDeque<(u128, Anchor)>,
@@ -119,14 +121,41 @@ struct Open {
     events_dropped: u64,
 }
 
+impl Open {
+    /// What nobody records.
+    fn silent(at: Time, parent: Option<Key>, logged: TraceContext, tracer: Arc<BoxedTracer>, anchor: Anchor) -> Open {
+        Open {
+            span: None,
+            context: TraceContext::NONE,
+            logged,
+            tracer,
+            anchor,
+            start: at,
+            last: at,
+            parent,
+            cut: None,
+            events: 0,
+            events_dropped: 0,
+        }
+    }
+}
+
 impl Tree {
-    pub(super) fn new(source: Source, clocks: Clocks) -> Self {
-        Tree { made_from: source.clone(), source, clocks, open: BTreeMap::new(), next: 0, anchors: VecDeque::new() }
+    pub(super) fn new(source: Source, clocks: Clocks, drops: Arc<Drops>) -> Self {
+        Tree {
+            made_from: source.clone(),
+            source,
+            clocks,
+            drops,
+            open: BTreeMap::new(),
+            next: 0,
+            anchors: VecDeque::new(),
+        }
     }
 
     /// An empty one of the same making.
     pub(super) fn renewed(&self) -> Tree {
-        Tree::new(self.made_from.clone(), Arc::clone(&self.clocks))
+        Tree::new(self.made_from.clone(), Arc::clone(&self.clocks), Arc::clone(&self.drops))
     }
 
     /// Finds the provider of that start of a node, where each has its own.
@@ -155,6 +184,29 @@ impl Tree {
         self.start(plan, None, remote, tracer, anchor)
     }
 
+    /// Opens what stands for a trace that is left out: nothing below it is recorded.
+    pub(super) fn mute(&mut self, at: Time) -> Key {
+        Drops::count(&self.drops.spans);
+        self.mute_uncounted(at)
+    }
+
+    /// As [`Tree::mute`], for an election.
+    pub(super) fn mute_election(&mut self, at: Time) -> Key {
+        Drops::count(&self.drops.elections);
+        self.mute_uncounted(at)
+    }
+
+    fn mute_uncounted(&mut self, at: Time) -> Key {
+        let tracer = Arc::new(BoxedTracer::new(Box::new(NoopTracer::new())));
+        let anchor = Anchor { wall: SystemTime::UNIX_EPOCH, at: Time::ZERO };
+        self.insert(Open::silent(at, None, TraceContext::NONE, tracer, anchor))
+    }
+
+    /// Whether spans of that trace were recorded here lately.
+    pub(super) fn knows(&self, context: TraceContext) -> bool {
+        context.is_valid() && self.anchors.iter().any(|(trace, _)| *trace == context.trace_id)
+    }
+
     /// Opens a span below another; a root where that one has ended.
     pub(super) fn child(&mut self, parent: Key, mut plan: Plan) -> Key {
         let Some(above) = self.open.get_mut(&parent) else { return self.root(plan) };
@@ -163,19 +215,7 @@ impl Tree {
         if above.span.is_none() {
             let logged = above.logged;
             plan.attributes.clear();
-            return self.insert(Open {
-                span: None,
-                context: TraceContext::NONE,
-                logged,
-                tracer,
-                anchor,
-                start: plan.at,
-                last: plan.at,
-                parent: Some(parent),
-                cut: None,
-                events: 0,
-                events_dropped: 0,
-            });
+            return self.insert(Open::silent(plan.at, Some(parent), logged, tracer, anchor));
         }
         let context = above.context;
         self.start(plan, Some(parent), context, tracer, anchor)
@@ -230,6 +270,7 @@ impl Tree {
 
     fn insert(&mut self, open: Open) -> Key {
         if let Some(oldest) = self.open.keys().next().copied().filter(|_| self.open.len() >= OPEN_MAX) {
+            Drops::count(&self.drops.spans);
             self.abandon(oldest);
         }
         self.next += 1;
@@ -295,6 +336,7 @@ impl Tree {
         open.last = at;
         if open.events >= EVENTS_MAX {
             open.events_dropped += 1;
+            Drops::count(&self.drops.events);
             return;
         }
         open.events += 1;
@@ -419,7 +461,7 @@ mod tests {
     #[test]
     fn a_span_that_nobody_records_has_no_context_of_its_own() {
         let clocks: Clocks = Arc::new(|| Anchor { wall: SystemTime::UNIX_EPOCH, at: Time::ZERO });
-        let mut tree = Tree::new(Source::Nowhere, clocks);
+        let mut tree = Tree::new(Source::Nowhere, clocks, Arc::default());
         let plan = || Plan {
             name: "raft.vote",
             kind: SpanKind::Server,

@@ -35,7 +35,11 @@ impl Group {
             plan.attributes.push(keys::node("raft.candidate.id", &from.node));
             plan.attributes.push(Group::election_id(event, *asked_term));
         }
-        let key = self.tree.serve(*context, plan);
+        // Each trace costs a token once, whoever began it: a peer that campaigns without end floods nobody's backend.
+        let key = match keys::asks_vote(*kind) && !self.tree.knows(*context) && !self.budget.take(event.at) {
+            true => self.tree.mute(event.at),
+            false => self.tree.serve(*context, plan),
+        };
         self.calls.insert(*call, Call { key, from: from.node.clone(), id: *id, kind: *kind });
         self.focus = Some((event.at, key));
         Some(self.tree.logged(key))

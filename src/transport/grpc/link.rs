@@ -21,6 +21,7 @@ use tonic::codegen::{Service, http};
 
 use super::address::Address;
 use super::service::election_client::ElectionClient;
+use crate::observer::Traffic;
 use crate::types::nanos;
 use crate::wire::FRAME_LEN_MAX;
 
@@ -39,8 +40,8 @@ pub(super) struct Link {
 impl Link {
     /// Resolves the name, connects, and waits until the peer has spoken HTTP/2: a proxy that accepts and closes, or a
     /// process that has stopped, is no connection.
-    pub(super) async fn connect(address: &Address, limit: Duration) -> io::Result<Link> {
-        tokio::time::timeout(limit, connect(address))
+    pub(super) async fn connect(address: &Address, limit: Duration, traffic: Arc<Traffic>) -> io::Result<Link> {
+        tokio::time::timeout(limit, connect(address, traffic))
             .await
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")))
     }
@@ -51,12 +52,12 @@ impl Link {
     }
 }
 
-async fn connect(address: &Address) -> io::Result<Link> {
+async fn connect(address: &Address, traffic: Arc<Traffic>) -> io::Result<Link> {
     let stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
     stream.set_nodelay(true)?;
     let pulse = Arc::new(Pulse::new());
     let tasks = Nursery::new();
-    let stream = TokioIo::new(Watched { stream, pulse: pulse.clone() });
+    let stream = TokioIo::new(Watched { stream, pulse: pulse.clone(), traffic });
     let (sender, connection) = Builder::new(tasks.spawner()).handshake(stream).await.map_err(io::Error::other)?;
     let (over, mut ended) = oneshot::channel();
     tasks.spawner().spawn(async move {
@@ -126,11 +127,21 @@ impl Pulse {
     }
 }
 
-/// A stream that takes the pulse of what it reads.
+/// A stream that takes the pulse of what it reads, and counts what passes.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     pub(super) stream: S,
     pub(super) pulse: Arc<Pulse>,
+    pub(super) traffic: Arc<Traffic>,
+}
+
+impl<S> Watched<S> {
+    fn written(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(len)) = &result {
+            self.traffic.count_sent(*len);
+        }
+        result
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -139,6 +150,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         if buf.filled().len() > before {
             self.pulse.beat();
+            self.traffic.count_received(buf.filled().len() - before);
         }
         Poll::Ready(Ok(()))
     }
@@ -146,14 +158,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.written(written)
     }
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.written(written)
     }
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()

@@ -14,6 +14,7 @@ use super::error::{call_error, connect_error};
 use super::link::{Client, Link, Pulse};
 use super::{ADDED_PEERS, TRACEPARENT};
 use crate::message::{CallError, Reply, Request, RequestKind};
+use crate::observer::Traffic;
 use crate::transport::Inbox;
 use crate::types::{NodeId, TraceContext};
 
@@ -57,7 +58,7 @@ impl Peer {
     pub(super) async fn keep(self: Arc<Self>, inbox: Inbox) {
         let mut flaps = 0;
         loop {
-            let mut link = self.dial().await;
+            let mut link = self.dial(inbox.traffic()).await;
             loop {
                 let stood = self.hold(&mut link, &inbox).await;
                 drop(link);
@@ -65,7 +66,7 @@ impl Peer {
                 if flaps > FLAPS_MAX {
                     tokio::time::sleep(self.backoff_max).await;
                 }
-                match self.reconnect().await {
+                match self.reconnect(inbox.traffic()).await {
                     Ok(again) => link = again,
                     Err(error) => {
                         self.set(State::Down(connect_error(&error)));
@@ -153,11 +154,11 @@ impl Peer {
 
     /// The attempt that tells a peer that is gone from a connection that is. A process that dies takes its sockets down
     /// one by one: whoever is cut off halfway asks again, until it is refused.
-    async fn reconnect(&self) -> io::Result<Link> {
+    async fn reconnect(&self, traffic: &Arc<Traffic>) -> io::Result<Link> {
         let limit = Instant::now() + self.backoff_max.max(Duration::from_millis(50));
         loop {
             let rest = limit.saturating_duration_since(Instant::now());
-            match Link::connect(&self.address, rest).await {
+            match Link::connect(&self.address, rest, traffic.clone()).await {
                 Err(error) if is_cut(&error) && Instant::now() < limit => tokio::time::sleep(BACKOFF_MIN).await,
                 done => return done,
             }
@@ -165,14 +166,14 @@ impl Peer {
     }
 
     /// Tries until the peer is reached. Attempts overlap, so that one that hangs does not delay the next.
-    async fn dial(&self) -> Link {
+    async fn dial(&self, traffic: &Arc<Traffic>) -> Link {
         let limit = self.backoff_max.max(Duration::from_millis(25)) * u32::try_from(ATTEMPTS_MAX).unwrap_or(1);
         let mut attempts = JoinSet::new();
         let mut pause = BACKOFF_MIN;
         loop {
             if attempts.len() < ATTEMPTS_MAX {
-                let address = self.address.clone();
-                attempts.spawn(async move { Link::connect(&address, limit).await });
+                let (address, traffic) = (self.address.clone(), traffic.clone());
+                attempts.spawn(async move { Link::connect(&address, limit, traffic).await });
             }
             let next = Instant::now() + pause;
             pause = (pause * 2).min(self.backoff_max);

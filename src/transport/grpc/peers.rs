@@ -68,6 +68,14 @@ impl Peers {
         Ok(Peers { place, book: Mutex::new(book) })
     }
 
+    #[cfg(test)]
+    pub(super) fn none() -> Peers {
+        let node = NodeId::new("a").expect("a name");
+        let place =
+            Place { node, security: Security::Loopback, backoff_max: Duration::from_secs(1), inbox: Inbox::new().0 };
+        Peers { place, book: Mutex::default() }
+    }
+
     /// Begins to keep a connection to each.
     pub(super) fn connect(&self) {
         let Book { entries, tasks, .. } = &mut *self.book();
@@ -173,5 +181,67 @@ impl Place {
         let address = Address::parse(text)?;
         self.security.check(text, address.is_loopback())?;
         Ok(Arc::new(Peer::new(node.clone(), address, self.backoff_max)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(name: &str) -> NodeId {
+        NodeId::new(name).expect("a name")
+    }
+
+    fn peers(node: &str, list: &[&str]) -> Peers {
+        let place = Place {
+            node: name(node),
+            security: Security::Loopback,
+            backoff_max: Duration::from_secs(1),
+            inbox: Inbox::new().0,
+        };
+        let list: Vec<_> = list.iter().map(|node| (name(node), "127.0.0.1:1".to_owned())).collect();
+        Peers::new(place, &list).expect("addresses that can be used")
+    }
+
+    fn told(peers: &Peers) -> String {
+        peers.added().map_or(String::new(), |added| added.to_str().expect("text").to_owned())
+    }
+
+    #[tokio::test]
+    async fn who_was_added_is_told_to_those_who_do_not_know_it() {
+        let (a, b) = (peers("a", &["a", "b"]), peers("b", &["a", "b"]));
+        assert!(a.added().is_none(), "a list costs no request a byte");
+        a.reach(&name("d"), "127.0.0.1:4").expect("an address");
+        a.reach(&name("c"), "127.0.0.1:3").expect("an address");
+        assert_eq!(told(&a), "c=127.0.0.1:3,d=127.0.0.1:4");
+        let added = a.added().expect("two were added");
+        b.hear(&name("x"), &added);
+        assert!(b.get(&name("d")).is_none(), "from nobody knows whom");
+        b.hear(&name("a"), &added);
+        assert!(b.get(&name("c")).is_some() && b.get(&name("d")).is_some());
+        assert_eq!(told(&b), told(&a), "and passes it on");
+        b.forget(&name("c"));
+        assert_eq!(told(&b), "d=127.0.0.1:4");
+        b.hear(&name("a"), &added);
+        assert!(b.get(&name("c")).is_some(), "a member that returns is learned anew");
+    }
+
+    #[tokio::test]
+    async fn the_list_decides_where_its_members_are() {
+        let a = peers("a", &["a", "b"]);
+        a.reach(&name("b"), "127.0.0.1:9").expect("an address");
+        a.reach(&name("a"), "127.0.0.1:9").expect("an address");
+        assert_eq!(told(&a), "");
+        a.forget(&name("b"));
+        assert!(a.get(&name("b")).is_some());
+        for bad in ["nowhere", "192.0.2.1:1"] {
+            assert!(a.reach(&name("c"), bad).is_err(), "{bad}");
+            let told = MetadataValue::try_from(format!("c={bad},=,x")).expect("text");
+            a.hear(&name("b"), &told);
+            assert!(a.get(&name("c")).is_none(), "{bad}");
+        }
+        a.reach(&name("c"), "127.0.0.1:3").expect("an address");
+        a.reach(&name("c"), "127.0.0.1:4").expect("another one");
+        assert_eq!(told(&a), "c=127.0.0.1:4");
     }
 }
