@@ -104,7 +104,8 @@ impl Story {
     /// - `require PROPERTY`: a liveness property must hold, if its premises are met. `V1 within 1s` and `V11 within 1s` (an
     ///   exclusive leader comes), `V2 for 1s` and `V8 for 1s` (it stays), `V3 since mark` (it is the same), `V4 for 1s` (terms
     ///   do not grow), `V5` (nobody leads), `V6` (whoever can know the leader does), `V7 within 1s` (a transfer is over), `V9
-    ///   within 1s` (a leader whose disk fails leads no more), `V10` (memory is bounded), `V12 for 1s`, `D2` (disks are named).
+    ///   within 1s` (a leader whose disk fails leads no more), `V10` (memory is bounded), `V12 for 1s`, `D2 within 1s` (disks are
+    ///   named).
     /// - Time: `run 300ms`, `run until EXPECTATION [within 2s]`, `mark`.
     /// - `show all`, `show brief` (the default: without what is routine), `show nothing`, `show nodes`.
     /// - `expect [not] EXPECTATION [since mark]`: `leader a`, `leader` (any), `no leader`, `exclusive a`, `exclusive none`,

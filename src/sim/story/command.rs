@@ -147,8 +147,8 @@ pub(crate) enum Require {
     Bounded,
     /// V12: at most one change within this time.
     Steady(Duration),
-    /// D2: every disk is named.
-    Named,
+    /// D2: every disk is named within this time.
+    Named(Duration),
 }
 
 /// How much of the events is shown.

@@ -262,7 +262,7 @@ fn require(require: Require) -> String {
         Require::Resigned(limit) => format!("require V9 within {}", duration(limit)),
         Require::Bounded => "require V10".to_owned(),
         Require::Steady(length) => format!("require V12 for {}", duration(length)),
-        Require::Named => "require D2".to_owned(),
+        Require::Named(limit) => format!("require D2 within {}", duration(limit)),
     }
 }
 

@@ -11,8 +11,8 @@ use super::command::Require;
 use super::stage::Stage;
 use crate::node::Node;
 use crate::record::Record;
-use crate::sim::Faults;
 use crate::sim::check::arithmetic::majority;
+use crate::sim::{Cluster, Faults};
 use crate::types::{NodeId, Term};
 
 /// V10: what one process may keep at most, in characters of its debug form: many times what a quiet one of seven members
@@ -34,7 +34,7 @@ impl Stage {
             Require::Resigned(limit) => self.resigned(limit),
             Require::Bounded => self.bounded(),
             Require::Steady(length) => self.steady(length),
-            Require::Named => self.named(),
+            Require::Named(limit) => self.named(limit),
         }
     }
 
@@ -49,8 +49,10 @@ impl Stage {
 
     /// V1 and V11.
     fn settles(&mut self, property: &'static str, limit: Duration) {
-        let applies =
-            self.is_calm() && (self.is_whole() || self.quorum_connected(&|a, b| self.cluster.is_open(a, b)).is_some());
+        // A first start needs everybody; a lost disk may be one too many for the members that were chosen since.
+        let starting = self.is_whole() && self.losses == 0;
+        let possible = starting || self.quorum_connected(&|a, b| self.cluster.is_open(a, b)).is_some();
+        let applies = possible && self.is_calm();
         let since = self.cluster.now();
         let found = self.cluster.run_until(limit, |cluster| (0..cluster.len()).any(|at| cluster.is_exclusive(at)));
         let took = self.cluster.now().since(since);
@@ -227,15 +229,18 @@ impl Stage {
     }
 
     /// D2: every disk that was lost is named again, if its node is still a member.
-    fn named(&mut self) {
-        if !(self.settled && self.is_whole()) {
+    fn named(&mut self, limit: Duration) {
+        let applies = self.settled && self.is_whole();
+        let missing = |cluster: &Cluster| {
+            let committed = (0..cluster.len()).filter(|at| cluster.is_exclusive(*at));
+            let record = committed.filter_map(|at| cluster.node(at)?.committed()).next()?;
+            let unnamed = |at: &usize| cluster.durable(*at).is_none_or(|state| state.named.is_none());
+            (0..cluster.len()).filter(|at| votes(record, cluster.name(*at))).find(unnamed)
+        };
+        if !applies || self.cluster.run_until(limit, |cluster| missing(cluster).is_none()) || self.is_broken() {
             return;
         }
-        let [(leader, _)] = self.leaders()[..] else { return };
-        let Some(record) = self.cluster.node(leader).and_then(Node::committed) else { return };
-        let unnamed = |at: &usize| self.cluster.durable(*at).is_none_or(|state| state.named.is_none());
-        let mut machines = (0..self.cluster.len()).filter(|at| votes(record, self.cluster.name(*at)));
-        if let Some(at) = machines.find(unnamed) {
+        if let Some(at) = missing(&self.cluster) {
             let text = format!("{} is still amnesiac", self.cluster.name(at));
             self.broken("D2", text);
         }

@@ -72,7 +72,7 @@ impl Swarm {
         self.order(Command::Links(everything, Change::Open))?;
         self.order(Command::Require(Require::Settled("V11", et * 3)))?;
         self.order(Command::Require(Require::Kept("V8", et * 12)))?;
-        self.order(Command::Require(Require::Named))?;
+        self.order(Command::Require(Require::Named(et * 10)))?;
         self.order(Command::Require(Require::Known))?;
         self.order(Command::Require(Require::Bounded))
     }

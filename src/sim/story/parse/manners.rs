@@ -101,7 +101,7 @@ pub(super) fn require(words: &mut Words<'_>, marked: bool) -> Parsed<Require> {
         "V9" => Require::Resigned(within(words)?),
         "V10" => Require::Bounded,
         "V12" => Require::Steady(lasting(words)?),
-        "D2" => Require::Named,
+        "D2" => Require::Named(within(words)?),
         _ => return Err(words.unread(PROPERTIES)),
     })
 }
