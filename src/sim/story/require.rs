@@ -129,7 +129,7 @@ impl Stage {
     }
 
     /// V6. A node that is amnesiac, or does not vote by the record it holds, asks nobody before a leader has reached it, so
-    /// that nobody can tell it of one.
+    /// that nobody can tell it of one; and nobody asks those who do not vote by the record that it holds.
     fn known(&mut self) {
         let [(leader, term)] = self.leaders()[..] else { return };
         if !self.settled {
@@ -145,7 +145,14 @@ impl Stage {
         let knows = |at: usize| self.cluster.node(at).is_some_and(|n| n.leader() == Some(&name) && n.term() == term);
         let hears = |at: usize| self.cluster.node(at).and_then(Node::hearsay).is_some_and(|of| of.leader == name);
         let nodes = 0..self.cluster.len();
-        let told = |at: &usize| nodes.clone().any(|other| knows(other) && self.cluster.is_open(*at, other));
+        let asks = |at: usize, other: usize| {
+            let held = self.cluster.node(at).and_then(|node| node.hard_state().record.as_deref());
+            held.is_some_and(|record| votes(record, self.cluster.name(other)))
+        };
+        let told = |at: &usize| {
+            let tells = |other: &usize| knows(*other) && asks(*at, *other) && self.cluster.is_open(*at, *other);
+            nodes.clone().any(|other| tells(&other))
+        };
         let ignorant = |at: &usize| member(*at) && self.may_vote(*at) && !knows(*at) && !hears(*at);
         if let Some(at) = nodes.clone().find(|at| ignorant(at) && told(at)) {
             let text = format!("{} does not know of {name}: {}", self.cluster.name(at), self.roles());
