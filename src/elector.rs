@@ -30,6 +30,7 @@
 mod builder;
 mod error;
 mod leadership;
+mod readiness;
 mod work;
 
 use std::future::Future;
@@ -44,7 +45,9 @@ pub use builder::{DRAIN_LIMIT, ElectorBuilder, HEARTBEATS_PER_TRACE};
 pub use error::{
     BoxError, LeadError, MembershipError, ProclaimError, ResignError, StartError, TransferDone, TransferError,
 };
+pub use crate::transport::{Health, HealthWatch};
 pub use leadership::{CancelToken, Fence, Leadership};
+pub use readiness::Readiness;
 
 use crate::driver::{ChangeFailure, Command, Handle, NotLeading, ProclaimFailure};
 use crate::event::Change;
@@ -287,6 +290,24 @@ impl Elector {
         peer: Option<NodeId>,
     ) -> Result<Reply, HandleError> {
         self.shared.handle.inbox.handle(request, context, peer).await
+    }
+
+    /// Whether this member does its part: following is doing it.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.shared.handle.health.current()
+    }
+
+    /// Watches whether this member does its part.
+    #[must_use]
+    pub fn watch_health(&self) -> HealthWatch {
+        self.shared.handle.health.clone()
+    }
+
+    /// What to answer to a readiness probe over HTTP. The built-in transport answers those over gRPC itself.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        Readiness::new(self.health(), &self.shared.handle.node, &self.shared.group, self.view())
     }
 
     /// How late the driver served its newest deadline, and the latest ever.

@@ -56,6 +56,8 @@ pub(super) struct Group {
     /// What the user last asked for: why a guard is revoked before the term ends.
     wish: LossCause,
     drain_limit: Duration,
+    /// It was told to leave.
+    pub(super) leaving: bool,
     /// When a shutdown stops waiting for work that does not end.
     pub(super) leave_at: Time,
     waiters: Vec<Waiter>,
@@ -84,6 +86,7 @@ impl Group {
             work: None,
             wish: LossCause::Resigning,
             drain_limit,
+            leaving: false,
             leave_at: Time::NEVER,
             waiters: Vec::new(),
         }
@@ -254,6 +257,7 @@ impl Group {
     /// A shutdown waits for work that long, and for the protocol a little longer.
     pub(super) fn leave_by(&mut self, now: Time) {
         let patience = self.drain_limit.saturating_add(self.node.config().timing.election_timeout_max * 2);
+        self.leaving = true;
         self.leave_at = self.leave_at.min(now + patience);
     }
 

@@ -16,12 +16,12 @@ use super::timer::Timer;
 use super::writer::{Job, Writer};
 use super::{Doors, Handle, Setup, StartFailure};
 use crate::clock;
-use crate::event::{CallId, Change, Role};
+use crate::event::{CallId, Change, EventKind, Role};
 use crate::message::{Reply, ReplyBody, RequestBody};
 use crate::mutant::{self, Mutant};
 use crate::node::{Input, Node, Output};
 use crate::observer::{Beat, NoPropagator, Observer, Propagator, Vitals, Workload};
-use crate::transport::{AnyTransport, Incoming};
+use crate::transport::{AnyTransport, Condition, Health, Incoming};
 use crate::types::{GroupId, NodeId, Time, TraceContext};
 
 /// How many messages are taken between two looks at the deadlines: a flood of messages cannot cost a leader its lease.
@@ -35,6 +35,7 @@ const STOP_MAX: Duration = Duration::from_secs(2);
 pub(super) async fn run(setup: Setup, doors: Doors, started: oneshot::Sender<Result<Vec<Handle>, StartFailure>>) {
     // Declared first and so dropped last, also in a panic: whoever waits for the end sees everything released.
     let _end = doors.ended.clone().drop_guard();
+    let _stopped = Stopped(doors.inbox.condition().clone());
     match Driver::build(setup, doors).await {
         Err(failure) => tell(started, Err(failure)),
         Ok(mut driver) => {
@@ -97,6 +98,7 @@ impl Driver {
         };
         for (at, (config, state)) in configs.into_iter().zip(states).enumerate() {
             let now = clock::now();
+            driver.doors.inbox.condition().allow(config.timing.election_timeout_max);
             driver.names.insert(config.group.clone(), at);
             let node = Node::new(config, state, rand::random(), now, &mut driver.out);
             let vitals = Arc::new(Vitals::new(node.identity().clone(), driver.workload.clone()));
@@ -109,15 +111,18 @@ impl Driver {
     }
 
     fn handle(&self, at: usize) -> Option<Handle> {
-        let published = self.groups.get(at)?.as_ref()?.published();
+        let group = self.groups.get(at)?.as_ref()?;
+        let published = group.published();
         Some(Handle {
             mail: self.doors.mail.clone(),
             group: at,
+            node: group.node.config().node.clone(),
             view: published.view.subscribe(),
             events: published.events.downgrade(),
             proclaimed: published.proclaimed.subscribe(),
             members: published.members.subscribe(),
             inbox: self.doors.inbox.clone(),
+            health: self.doors.inbox.health(),
             ended: self.doors.ended.clone(),
             lag: self.doors.lag.clone(),
         })
@@ -126,6 +131,7 @@ impl Driver {
     async fn serve(mut self) {
         while self.groups.iter().any(Option::is_some) {
             let next = self.deadlines.first().map_or(Time::NEVER, |(at, _)| *at);
+            self.doors.inbox.condition().due(next);
             let woken = tokio::select! {
                 biased;
                 Some(incoming) = self.doors.incoming.recv() => Woken::Incoming(incoming),
@@ -288,6 +294,9 @@ impl Driver {
             self.writer.write(job, &self.doors.mail);
         }
         for event in &out.events {
+            if matches!(event.kind, EventKind::PersistFailed { .. }) {
+                self.doors.inbox.condition().worsen(Health::StorageFailed);
+            }
             self.observers.retain_mut(|observer| show(|| observer.observe(event)));
         }
         group.pulse.note_output(now, &group.node, out);
@@ -416,6 +425,7 @@ impl Driver {
             Command::Shutdown => {
                 group.wish(LossCause::ShuttingDown);
                 group.leave_by(clock::now());
+                self.note_leaving();
                 self.input(at, Input::Shutdown);
             }
             Command::WorkEnded { term } => {
@@ -496,6 +506,23 @@ impl Driver {
         self.deadlines.remove(&(group.armed, at));
         self.open.retain(|_, (owner, _)| *owner != at);
         self.names.remove(&group.id);
+        self.note_leaving();
+    }
+
+    /// The member leaves once all of its groups do.
+    fn note_leaving(&self) {
+        if self.groups.iter().flatten().all(|group| group.leaving) {
+            self.doors.inbox.condition().worsen(Health::Stopping);
+        }
+    }
+}
+
+/// Says that the member has stopped, also when the driver panicked.
+struct Stopped(Arc<Condition>);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.0.worsen(Health::Stopped);
     }
 }
 

@@ -1,5 +1,8 @@
 //! gRPC: a port of its own, and exactly one HTTP/2 connection to each peer, opened eagerly and kept up.
 //!
+//! The same port answers `grpc.health.v1.Health`, for the whole process (an empty name) and for `hustings.v1.Election`: a member
+//! is `SERVING` whatever its role, until it leaves or its disk fails ([`Health`](super::Health)).
+//!
 //! The trace context travels as `traceparent` metadata. `tracestate` is ignored: it has no fixed size, and nothing here
 //! depends on it.
 
@@ -19,6 +22,7 @@ use crate::types::{NodeId, TraceContext};
 mod address;
 pub(crate) mod codec;
 mod error;
+mod health;
 mod link;
 mod peer;
 mod peers;
