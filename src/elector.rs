@@ -41,11 +41,11 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 pub use crate::driver::{Cause, Events, LossCause, StartWhen, View, ViewWatch};
+pub use crate::transport::{Health, HealthWatch};
 pub use builder::{DRAIN_LIMIT, ElectorBuilder, HEARTBEATS_PER_TRACE};
 pub use error::{
     BoxError, LeadError, MembershipError, ProclaimError, ResignError, StartError, TransferDone, TransferError,
 };
-pub use crate::transport::{Health, HealthWatch};
 pub use leadership::{CancelToken, Fence, Leadership};
 pub use readiness::Readiness;
 
