@@ -225,7 +225,12 @@ impl Driver {
             tracing::error!(target: "hustings::election", group = %group.id, "user work did not end: leaving all the same");
             return self.retire(at);
         }
-        if group.node.deadline() <= now {
+        if group.notice_pause(now, &mut self.out) {
+            self.paused = true;
+            self.carry_out(at, now);
+        }
+        let due = |group: &Group| group.node_deadline() <= now;
+        if self.groups.get(at).and_then(Option::as_ref).is_some_and(due) {
             self.step(at, Input::Tick);
         }
         self.hand_out(at);
@@ -272,9 +277,8 @@ impl Driver {
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
         // E9: read once, after the input was taken and before anything leaves.
         let now = clock::now();
-        if group.is_late(now) && !std::mem::replace(&mut group.pause_told, true) {
+        if group.notice_pause(now, &mut self.out) {
             self.paused = true;
-            group.node.step(now, Input::Paused(now.since(group.armed)), &mut self.out);
         }
         group.pulse.note_input(now, &group.node, &input);
         group.node.step(now, input, &mut self.out);
