@@ -9,7 +9,8 @@ use crate::types::{ClusterId, GroupId, Millis, NodeId, nanos};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timing {
     /// Between two heartbeats. Default 50 ms: on a shared two-core machine such heartbeats never came later than 1.5
-    /// intervals, even busy.
+    /// intervals, even busy. A member that was there lately and does not answer within a quarter of it is asked again,
+    /// up to three times: so that loss does not look like death. Let it be four round trips or more.
     pub heartbeat: Duration,
     /// The smallest time without a heartbeat after which a node may campaign. Default 150 ms, three heartbeats: two
     /// may be lost.

@@ -424,6 +424,15 @@ impl Node {
         self.durable.last
     }
 
+    /// When a leader sent its newest round of heartbeats; those that it repeats since belong to that round.
+    #[must_use]
+    pub fn newest_round(&self) -> Option<Time> {
+        match &self.part {
+            Part::Leader(leader) => Some(leader.newest_round_at()),
+            _ => None,
+        }
+    }
+
     /// As leader: the newest moment at which a quorum was in contact (the sending time of heartbeats that it answered).
     #[must_use]
     pub fn quorum_contact(&self) -> Option<Time> {

@@ -155,6 +155,10 @@ impl Leader {
         self.rounds[self.newest_round] = (first_id, now);
     }
 
+    pub(super) fn newest_round_at(&self) -> Time {
+        self.rounds[self.newest_round].1
+    }
+
     /// Who was there lately is asked again until it answers the newest round.
     fn await_answers(&mut self, since: Time) {
         for progress in &mut self.progress {
