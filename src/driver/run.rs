@@ -309,11 +309,13 @@ impl Driver {
             group.pulse.shown(beats);
         }
         group.stream(&out.events);
+        // The same for all of them.
+        let mut led_by = None;
         for mut request in out.requests.drain(..) {
             let beat = is_heartbeat(&request);
             let context = ask(&mut self.propagator, |propagator| {
                 if let RequestBody::AppendEntries { election, .. } = &mut request.body {
-                    *election = propagator.election(&group.id);
+                    *election = *led_by.get_or_insert_with(|| propagator.election(&group.id));
                 }
                 // A heartbeat that nobody looks at has no context, and none is looked for.
                 match beat && !group.pulse.is_picked(request.id) {

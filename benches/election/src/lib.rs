@@ -110,6 +110,8 @@ impl Cluster {
 
     /// The leader's next heartbeat to a follower, to be given to that follower as often as one likes.
     pub fn beat(&mut self) -> impl FnMut() + '_ {
+        // The first of a leadership is always looked at.
+        (0..3).for_each(|_| self.heartbeat_round());
         let leader = self.leader().expect("a leader");
         self.step(leader, Input::Heartbeat);
         let (heartbeat, context) = self.take_heartbeat();
