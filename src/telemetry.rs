@@ -8,6 +8,7 @@
 //! Nothing here has an effect on the protocol: without a provider, with a dead collector or with a hostile
 //! `traceparent` the election is the same.
 
+mod bridge;
 mod keys;
 mod log;
 mod metrics;
@@ -26,6 +27,8 @@ mod settings;
 #[cfg(feature = "otlp")]
 pub use init::{Guard, Init, InitError, init};
 
+pub use bridge::{LinkOutcome, TRACING_OPENTELEMETRY_VERSION};
+pub(crate) use bridge::{caller, link};
 pub use log::TARGET;
 pub use metrics::Metrics;
 #[cfg(feature = "otel-sdk")]

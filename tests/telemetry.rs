@@ -3,6 +3,10 @@
 #[path = "telemetry/stage.rs"]
 mod stage;
 
+#[path = "telemetry/application.rs"]
+mod application;
+#[path = "telemetry/collective.rs"]
+mod collective;
 #[path = "telemetry/elections.rs"]
 mod elections;
 #[path = "telemetry/heartbeats.rs"]
