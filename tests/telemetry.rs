@@ -19,6 +19,8 @@ mod logs;
 mod metrics;
 #[path = "telemetry/offices.rs"]
 mod offices;
+#[path = "telemetry/registry.rs"]
+mod registry;
 #[path = "telemetry/sampling.rs"]
 mod sampling;
 #[path = "telemetry/traps.rs"]
