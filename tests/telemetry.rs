@@ -5,6 +5,8 @@ mod stage;
 
 #[path = "telemetry/application.rs"]
 mod application;
+#[path = "telemetry/audit.rs"]
+mod audit;
 #[path = "telemetry/collective.rs"]
 mod collective;
 #[path = "telemetry/elections.rs"]
@@ -19,6 +21,8 @@ mod logs;
 mod metrics;
 #[path = "telemetry/offices.rs"]
 mod offices;
+#[path = "telemetry/plays.rs"]
+mod plays;
 #[path = "telemetry/registry.rs"]
 mod registry;
 #[path = "telemetry/sampling.rs"]

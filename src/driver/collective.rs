@@ -105,7 +105,7 @@ impl Collective {
         }
         match (&reply.verdict, reply.kind) {
             (Verdict::Granted, RequestKind::AppendEntries | RequestKind::RequestVote) => {
-                seen.role = Some(Role::Follower)
+                seen.role = Some(Role::Follower);
             }
             (Verdict::Refused(Reason::Stopping), _) => seen.role = Some(Role::Stopped),
             (Verdict::Refused(Reason::StorageError), _) => seen.disk = DiskState::Failed,

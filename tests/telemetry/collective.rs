@@ -90,7 +90,7 @@ pub(crate) async fn it_is_told_at_establishment_and_when_it_changes() {
     let silent = (leader + 1) % 3;
     let latest = |what: &str| {
         let line = format!("n{silent} ");
-        let newest = told(&world.elections).into_iter().filter(of_leader).next_back();
+        let newest = told(&world.elections).into_iter().rfind(of_leader);
         newest
             .filter(|(_, event)| members(event).iter().any(|member| member.starts_with(&line) && member.contains(what)))
     };

@@ -16,6 +16,8 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 
+use super::audit::Audit;
+
 /// Where 1970 lies on the clock of the stage.
 pub(crate) const WALL: u64 = 1_800_000_000;
 
@@ -118,6 +120,7 @@ impl Exported {
     /// What must hold of every span, whatever happened.
     pub(crate) fn assert_sound(&self) {
         let spans = self.all();
+        Audit::of(&spans).assert_known();
         for span in &spans {
             assert!(span.end_time > span.start_time, "{} takes no time, which Jaeger warns of", span.name);
             assert_eq!(span.dropped_attributes_count + span.events.dropped_count + span.links.dropped_count, 0);

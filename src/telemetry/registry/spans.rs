@@ -67,6 +67,20 @@ const REQUEST: &[&str] = &[
     "error.type",
 ];
 
+const HEARTBEAT: &[&str] = &[
+    "raft.term",
+    "raft.peer.id",
+    "service.peer.name",
+    "peer.service",
+    "rpc.system.name",
+    "server.address",
+    "server.port",
+    "raft.rpc.accepted",
+    "raft.rpc.reason",
+    "raft.rpc.peer_duration",
+    "error.type",
+];
+
 const SERVED: &[&str] = &[
     "raft.term",
     "raft.peer.id",
@@ -296,7 +310,7 @@ pub const SPANS: &[Span] = {
             &["raft.term", "raft.heartbeat.round", "raft.heartbeat.gap"],
             &["elected_by"],
         ),
-        span("raft.heartbeat.request", Client, "raft.heartbeat", "a heartbeat of such a round", REQUEST, &[]),
+        span("raft.heartbeat.request", Client, "raft.heartbeat", "a heartbeat of such a round", HEARTBEAT, &[]),
         span(
             "raft.heartbeat",
             Server,
