@@ -8,7 +8,7 @@ use crate::event::{Event, EventKind, Role, WriteId};
 use crate::message::{Identity, Reason, Reply, ReplyBody, Request, RequestBody, RequestId, RequestKind, Verdict};
 use crate::node::{Input, Node, Output};
 use crate::observer::{CollectiveState, DiskState, MemberState};
-use crate::record::RecordId;
+use crate::record::{MEMBERS_MAX, RecordId};
 use crate::types::{Incarnation, NodeId, Term, Time};
 
 /// Changes are told no faster than this: who flaps, or sets its status without end, floods nobody.
@@ -18,6 +18,8 @@ const TELL_MIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Collective {
     seen: BTreeMap<NodeId, Seen>,
+    /// The newest request with a record to each: its answer waits for the disk.
+    appending: BTreeMap<NodeId, RequestId>,
     own: Own,
     /// What was told last, and when.
     told: Vec<Shown>,
@@ -37,8 +39,6 @@ struct Seen {
     durable: Option<RecordId>,
     disk: DiskState,
     disk_latency: Option<Duration>,
-    /// The newest request with a record: its answer waits for the disk.
-    appending: Option<RequestId>,
 }
 
 /// This node's own disk, and its application.
@@ -69,7 +69,14 @@ impl Shown {
 
 impl Collective {
     pub(super) fn new() -> Collective {
-        Collective { seen: BTreeMap::new(), own: Own::default(), told: Vec::new(), told_at: None, status_is_new: false }
+        Collective {
+            seen: BTreeMap::new(),
+            appending: BTreeMap::new(),
+            own: Own::default(),
+            told: Vec::new(),
+            told_at: None,
+            status_is_new: false,
+        }
     }
 
     /// Before a step: what its input says of others.
@@ -98,6 +105,10 @@ impl Collective {
     }
 
     fn note_reply(&mut self, now: Time, node: &Node, reply: &Reply) {
+        let waited = self.appending.get(&reply.from.node) == Some(&reply.id);
+        if waited {
+            self.appending.remove(&reply.from.node);
+        }
         let Some(seen) = self.see(now, node, &reply.from) else { return };
         // A granted pre-vote echoes the term that was asked for.
         if reply.kind != RequestKind::PreVote || !reply.verdict.is_granted() {
@@ -114,7 +125,7 @@ impl Collective {
         if let ReplyBody::Append { durable: Some(durable), .. } = &reply.body {
             seen.durable = Some(*durable);
         }
-        if seen.appending.take_if(|id| *id == reply.id).is_some() {
+        if waited {
             seen.disk_latency = Some(reply.worked);
         }
     }
@@ -139,7 +150,6 @@ impl Collective {
                 durable: None,
                 disk: DiskState::Unknown,
                 disk_latency: None,
-                appending: None,
             };
             self.seen.insert(from.node.clone(), seen);
         }
@@ -160,10 +170,12 @@ impl Collective {
             self.note_event(now, event);
         }
         for request in &out.requests {
-            if let RequestBody::AppendEntries { record: Some(_), .. } = request.body
-                && let Some(seen) = self.seen.get_mut(&request.to)
-            {
-                seen.appending = Some(request.id);
+            if let RequestBody::AppendEntries { record: Some(_), .. } = request.body {
+                if self.appending.len() > MEMBERS_MAX {
+                    // Of those who left before they answered.
+                    self.appending.clear();
+                }
+                self.appending.insert(request.to.clone(), request.id);
             }
         }
     }
