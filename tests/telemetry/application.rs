@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use hustings::config::Timing;
-use hustings::elector::{CarrierError, Elector, Fence, LeadError, Leadership, LinkOutcome};
+use hustings::elector::{CarrierError, Elector, Fence, LeadError, Leadership, LinkOutcome, TransferError};
 use hustings::event::{EventKind, Outcome, Role, Trigger};
 use hustings::observer::{Observer, Order, OrderKind};
 use hustings::telemetry::Spans;
@@ -290,13 +290,16 @@ fn linked(span: &SpanData, relation: &str) -> Option<(TraceId, SpanId)> {
 #[tokio::test]
 pub(crate) async fn a_transfer_links_to_its_caller() {
     let world = World::of(3).await;
-    let leader = world.leader().await;
     // Without a bridge, by OpenTelemetry's own context.
     let caller =
         SpanContext::new(0xabc_u128.into(), 0xdef_u64.into(), TraceFlags::SAMPLED, true, TraceState::default());
     {
         let _caller = Context::new().with_remote_span_context(caller.clone()).attach();
-        patiently(world.electors[leader].transfer_to(None)).await.expect("it hands over");
+        // It may be elected and not established yet, and its followers may not have been heard.
+        while let Err(refused) = patiently(world.electors[world.leader().await].transfer_to(None)).await {
+            assert!(matches!(refused, TransferError::NotLeader | TransferError::NoSuccessor), "{refused}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
     let transfer = until("the transfer is told", || world.elections.named("raft.transfer").pop()).await;
     assert_eq!(linked(&transfer, "triggered_by"), Some((caller.trace_id(), caller.span_id())));

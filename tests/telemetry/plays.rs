@@ -92,7 +92,10 @@ pub(crate) fn a_leader_and_its_user() {
     a.hear(300_100, "c", lagging, RequestKind::AppendEntries, Verdict::Granted);
     a.spans.order(&Order { who: a.who.clone(), kind: OrderKind::Transfer, context: caller });
     a.tell(400_000, EventKind::TransferStarted { to: node("b") });
-    a.tell(401_000, EventKind::TransferEnded { to: node("b"), outcome: TransferOutcome::CalledOff });
+    let id = a.ask(400_000, "b", RequestKind::TimeoutNow, 5);
+    let failed = EventKind::CallFailed { id, to: node("b"), kind: RequestKind::TimeoutNow, error: CallError::Closed };
+    a.tell(401_000, failed);
+    a.tell(401_000, EventKind::TransferEnded { to: node("b"), outcome: TransferOutcome::Failed });
     for attempt in 1..3 {
         let at = 500_000 + attempt * 10_000;
         b.spans.order(&Order { who: b.who.clone(), kind: OrderKind::Campaign, context: caller });
