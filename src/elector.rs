@@ -149,7 +149,7 @@ impl Elector {
     /// Orders this node to stand for election at once, instead of when its timeout ends. Returns before that.
     ///
     /// It only asks: voters that hear a leader refuse, with a reason ([`Elector::explain`] tells), and the node follows it
-    /// again at its next heartbeat. A node that leads, or stands already, is as it was. To make another node leader, ask
+    /// again at its next heartbeat. A node that leads, stands already, or has no vote is as it was. To make another node leader, ask
     /// the one that leads ([`Elector::transfer_to`]). In the trace, the election links to the caller's current span.
     ///
     /// # Errors

@@ -80,6 +80,15 @@ impl Leadership {
     /// [`Leadership::link`] joins to the election. Without such a span it is that of the election itself: a receiver that
     /// traces then adds to the election's own trace, and a leadership that lasts makes that trace long. Without either the
     /// pair is left out.
+    ///
+    /// ```no_run
+    /// # fn example(lead: &hustings::elector::Leadership) {
+    /// // `_meta` of a request of the Model Context Protocol.
+    /// let meta: serde_json::Map<String, serde_json::Value> =
+    ///     lead.carrier().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    /// # drop(meta);
+    /// # }
+    /// ```
     #[must_use]
     pub fn carrier(&self) -> Vec<(&'static str, String)> {
         pairs(self.cluster(), self.group(), self.fence(), self.election_context(), super::caller())

@@ -127,6 +127,7 @@ pub(crate) async fn what_the_application_says_stands_in_its_own_entry_and_event(
     let seen = state(&world, follower).await;
     let said = |state: &CollectiveState, at| state.member(&member(at)).and_then(|m| m.status.clone());
     assert_eq!(said(&seen, follower).as_deref(), Some("warming \"up\""));
+    assert_eq!(seen.members.iter().filter(|member| member.status.is_some()).count(), 1, "of nobody else");
     assert_eq!(said(&state(&world, leader).await, follower), None, "no message carries it");
 
     let by_follower = |(span, _): &(SpanData, _)| text(span, "raft.node.id") == member(follower).as_str();
