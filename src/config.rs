@@ -372,6 +372,16 @@ mod tests {
         assert!(with(spent).validate().is_err() && with(spent + STEP).validate().is_ok());
     }
 
+    #[test]
+    fn as_many_members_as_are_permitted_and_no_more() {
+        let of = |members: usize| {
+            let names = (0..members).map(|at| NodeId::new(format!("n{at}")).expect("a name")).collect();
+            Config { node: NodeId::new("n0").expect("a name"), members: names, ..config() }.validate()
+        };
+        of(MEMBERS_MAX).expect("permitted");
+        assert_eq!(of(MEMBERS_MAX + 1).expect_err("one too many").code(), "too_many_members");
+    }
+
     /// Members compare fingerprints: each time that both sides must agree on is in it.
     #[test]
     fn other_times_have_another_fingerprint() {
