@@ -388,12 +388,10 @@ impl Driver {
                 }
             },
             Command::Campaign { context } => {
-                let who = group.node.identity().clone();
-                // The core would forget its leader first, and then not stand.
-                let record = group.node.hard_state().record.as_ref();
-                if group.node.is_amnesiac() || !record.is_some_and(|record| record.names(&who.node, who.disk)) {
+                if !group.node.may_stand() {
                     return;
                 }
+                let who = group.node.identity().clone();
                 self.observers.show_order(&Order { who, kind: OrderKind::Campaign, context });
                 self.input(at, Input::Campaign);
             }
