@@ -19,10 +19,10 @@ use super::elections::elect;
 use super::stage::*;
 
 #[derive(Debug, Clone, Default)]
-struct Line {
-    name: String,
-    level: Option<Level>,
-    fields: BTreeMap<String, String>,
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) level: Option<Level>,
+    pub(crate) fields: BTreeMap<String, String>,
 }
 
 impl Visit for Line {
@@ -35,7 +35,7 @@ impl Visit for Line {
 }
 
 #[derive(Default)]
-struct Lines(Vec<Line>);
+pub(crate) struct Lines(Vec<Line>);
 
 thread_local! {
     static HEARD: RefCell<Option<Lines>> = const { RefCell::new(None) };
@@ -57,7 +57,7 @@ impl io::Write for Paper {
 
 /// Keeps each thread's lines apart. One subscriber serves the whole process: with one of a single thread, a call site
 /// that another thread reaches first is switched off for everybody.
-struct Listener;
+pub(crate) struct Listener;
 
 impl<S: tracing::Subscriber> Layer<S> for Listener {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
@@ -72,18 +72,23 @@ impl<S: tracing::Subscriber> Layer<S> for Listener {
 }
 
 impl Lines {
-    fn named(&self, name: &str) -> Vec<Line> {
+    pub(crate) fn named(&self, name: &str) -> Vec<Line> {
         self.0.iter().filter(|line| line.name == name).cloned().collect()
     }
 }
 
-fn told(play: impl FnOnce()) -> Lines {
+/// One subscriber for the whole process.
+pub(crate) fn listen() {
     static LISTENING: Once = Once::new();
     LISTENING.call_once(|| {
         let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(|| Paper);
         let subscriber = tracing_subscriber::registry().with(Listener).with(json);
         set_global_default(subscriber).expect("no other subscriber in these tests");
     });
+}
+
+pub(crate) fn told(play: impl FnOnce()) -> Lines {
+    listen();
     HEARD.set(Some(Lines::default()));
     WRITTEN.take();
     play();
