@@ -16,14 +16,18 @@ use hustings::types::{ClusterId, DiskId, Incarnation, NodeId, Time, TraceContext
 use watch::Watch;
 
 /// Where the files that are compiled once more look for the library.
-pub(crate) use hustings::{event, message, node, types};
+pub(crate) use hustings::{event, message, node, record, types};
 
 pub(crate) mod observer {
-    //! The vital signs that the driver writes, and only it.
+    //! What only the driver writes or makes.
+    pub(crate) use crate::collective::{CollectiveState, DiskState, MemberState};
     pub(crate) use crate::vitals::{Vitals, Workload};
     pub(crate) use hustings::observer::{Beat, BeatKind};
 }
 
+#[path = "../../../src/observer/collective.rs"]
+#[allow(unreachable_pub, dead_code, reason = "the library's file")]
+mod collective;
 #[path = "../../../src/observer/vitals.rs"]
 #[allow(unreachable_pub, dead_code, reason = "the library's file")]
 mod vitals;

@@ -3,6 +3,7 @@
 //! Counts from just before the signal until this process has read the survivors' lines: *elected* at the new leader,
 //! *known* at the other survivor, *exclusive* at the new leader (nothing is owed to the killed one any more).
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ pub type Failure = Box<dyn std::error::Error>;
 /// A line of a member's output, and when it was read.
 type Heard = (usize, Instant, String);
 
+/// How many lines are kept, to be shown when nobody leads.
+const TOLD_MAX: usize = 80;
 const NAMES: [&str; 3] = ["a", "b", "c"];
 /// Longer than anything here takes: then the measurement has failed.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -47,7 +50,9 @@ pub struct Cluster {
     environment: Vec<(String, String)>,
     addresses: Vec<String>,
     members: Vec<Option<Child>>,
+    /// Who was exclusive last.
     leader: usize,
+    told: VecDeque<String>,
     sender: Sender<Heard>,
     heard: Receiver<Heard>,
 }
@@ -71,6 +76,7 @@ impl Cluster {
             addresses,
             members: Vec::new(),
             leader: 0,
+            told: VecDeque::new(),
             sender,
             heard,
         };
@@ -78,7 +84,7 @@ impl Cluster {
             let child = cluster.spawn(at)?;
             cluster.members.push(Some(child));
         }
-        cluster.leader = cluster.wait("exclusive after", |_| true)?;
+        cluster.wait("exclusive after", |_| true)?;
         Ok(cluster)
     }
 
@@ -102,14 +108,34 @@ impl Cluster {
         Ok(child)
     }
 
+    /// The next line, and the one who leads by it.
+    fn hear(&mut self, patience: Duration) -> Option<Heard> {
+        let heard = self.heard.recv_timeout(patience).ok()?;
+        let (at, _, line) = &heard;
+        if line.contains("exclusive after") {
+            self.leader = *at;
+        }
+        self.told.push_back(format!("{} | {line}", NAMES[*at]));
+        if self.told.len() > TOLD_MAX {
+            self.told.pop_front();
+        }
+        Some(heard)
+    }
+
+    fn failure(&self, what: &str) -> Failure {
+        let told: String = self.told.iter().map(|line| format!("\n{line}")).collect();
+        format!("{what}{told}").into()
+    }
+
     /// Waits for a line that contains `text`, of any member that `who` accepts.
-    fn wait(&self, text: &str, who: impl Fn(usize) -> bool) -> Result<usize, Failure> {
+    fn wait(&mut self, text: &str, who: impl Fn(usize) -> bool) -> Result<(), Failure> {
         let until = Instant::now() + LIMIT;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let (at, _, line) = self.heard.recv_timeout(left).map_err(|_| format!("nobody said {text:?}"))?;
+            let heard = self.hear(left);
+            let (at, _, line) = heard.ok_or_else(|| self.failure(&format!("nobody said {text:?}")))?;
             if line.contains(text) && who(at) {
-                return Ok(at);
+                return Ok(());
             }
         }
     }
@@ -119,22 +145,20 @@ impl Cluster {
     /// # Errors
     /// Nobody was elected, or the killed one does not come back.
     pub fn fail_over(&mut self) -> Result<[Duration; 3], Failure> {
-        let leader = self.leader;
-        // The one killed before is back, and all are settled.
+        // The one killed before is back, and all are settled. A starved machine may have changed the leader meanwhile.
         std::thread::sleep(Duration::from_millis(400));
-        while self.heard.try_recv().is_ok() {}
+        while self.hear(Duration::ZERO).is_some() {}
+        let leader = self.leader;
         let mut killed = self.members[leader].take().ok_or("a member is missing")?;
         let began = Instant::now();
         killed.kill()?;
-        let (mut next, mut times) = (None, [None; 3]);
+        let mut times = [None; 3];
         while times.iter().any(Option::is_none) {
-            let (at, when, line) = self.heard.recv_timeout(LIMIT).map_err(|_| "no leader")?;
+            let heard = self.hear(LIMIT);
+            let (at, when, line) = heard.ok_or_else(|| self.failure("nobody leads"))?;
             let figure = match () {
                 () if at == leader => continue,
-                () if line.contains("elected leader of") => {
-                    next = Some(at);
-                    0
-                }
+                () if line.contains("elected leader of") => 0,
                 () if line.contains(" leader ") && line.contains("(leaderless") => 1,
                 () if line.contains("exclusive after") => 2,
                 () => continue,
@@ -142,7 +166,6 @@ impl Cluster {
             times[figure].get_or_insert(when.duration_since(began));
         }
         killed.wait()?;
-        self.leader = next.ok_or("nobody was elected")?;
         self.members[leader] = Some(self.spawn(leader)?);
         self.wait("(leaderless", |at| at == leader)?;
         Ok(times.map(Option::unwrap_or_default))

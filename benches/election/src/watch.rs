@@ -1,5 +1,5 @@
-//! The driver's part of a step: its pulse, the observers, the propagator. The pulse is private to the library, and compiled
-//! once more from the same files.
+//! The driver's part of a step: its pulse, the collective state, the observers, the propagator. The first two are private to
+//! the library, and compiled once more from the same files.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -8,9 +8,13 @@ use hustings::node::{Input, Node, Output};
 use hustings::observer::{Observer, Propagator};
 use hustings::types::{GroupId, Time, TraceContext};
 
+use self::collective::Collective;
 use self::pulse::{Pulse, is_heartbeat};
 use crate::observer::{Vitals, Workload};
 
+#[path = "../../../src/driver/collective.rs"]
+#[allow(unreachable_pub, dead_code, reason = "the library's file")]
+mod collective;
 #[path = "../../../src/driver/pulse.rs"]
 #[allow(unreachable_pub, dead_code, reason = "the library's file")]
 mod pulse;
@@ -19,6 +23,7 @@ mod pulse;
 #[derive(Debug)]
 pub struct Watch {
     pulse: Option<Pulse>,
+    collective: Collective,
     every: u64,
     telemetry: Option<Telemetry>,
     group: GroupId,
@@ -36,10 +41,16 @@ impl std::fmt::Debug for Telemetry {
 }
 
 impl Watch {
-    /// What the driver does without telemetry: it counts.
+    /// What the driver does without telemetry: it counts, and remembers what the others said.
     #[must_use]
     pub fn counting() -> Watch {
-        Watch { pulse: None, every: u64::MAX, telemetry: None, group: GroupId::default() }
+        Watch {
+            pulse: None,
+            collective: Collective::new(),
+            every: u64::MAX,
+            telemetry: None,
+            group: GroupId::default(),
+        }
     }
 
     /// With telemetry, and one round of heartbeats picked in so many.
@@ -56,11 +67,13 @@ impl Watch {
             Pulse::new(node, Arc::new(vitals), every)
         });
         pulse.note_input(now, node, input);
+        self.collective.note_input(now, node, input);
     }
 
     /// Shows what happened. The requests get their contexts, in order.
     pub(crate) fn after(&mut self, now: Time, node: &Node, out: &Output, contexts: &mut Vec<TraceContext>) {
         let Some(pulse) = &mut self.pulse else { return };
+        self.collective.note_output(now, out);
         if let Some(telemetry) = &mut self.telemetry {
             for event in &out.events {
                 let _ = catch_unwind(AssertUnwindSafe(|| telemetry.observer.observe(event)));
@@ -75,6 +88,7 @@ impl Watch {
             }
             pulse.shown(beats);
         }
+        std::hint::black_box(self.collective.news(now, node, out.requests.iter().any(is_heartbeat)));
         let Some(telemetry) = &mut self.telemetry else { return };
         let mut election = None;
         for request in &out.requests {
