@@ -9,7 +9,7 @@ use hustings_benches::processes::{Cluster, FIGURES, Failure, build, percentile};
 fn main() -> Result<(), Failure> {
     let trials = std::env::args().nth(1).map_or(Ok(50), |text| text.parse::<usize>())?;
     let mut cluster = Cluster::start(&build()?, "failover", &[])?;
-    let mut measured = [const { Vec::new() }; 3];
+    let mut measured = [const { Vec::new() }; 4];
     for _ in 0..trials {
         for (values, value) in measured.iter_mut().zip(cluster.fail_over()?) {
             values.push(value);

@@ -33,7 +33,7 @@ fn main() -> Result<(), Failure> {
     let (endpoint, store) = collector(&runtime)?;
     let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), ("OTEL_BSP_SCHEDULE_DELAY", "100".to_owned())];
     let mut clusters = [Cluster::start(&program, "untraced", &[])?, Cluster::start(&program, "traced", &environment)?];
-    let mut measured: [[Vec<Duration>; 3]; 2] = Default::default();
+    let mut measured: [[Vec<Duration>; 4]; 2] = Default::default();
     for pair in 0..pairs {
         // Whoever comes first in one pair comes second in the next.
         for which in [pair % 2, 1 - pair % 2] {
