@@ -32,13 +32,15 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
 pub struct Init {
     service: String,
     endpoint: Option<String>,
+    /// In place of the variables `OTEL_EXPORTER_OTLP_*` with these ends.
+    settings: BTreeMap<&'static str, String>,
     subscriber: bool,
 }
 
 impl Init {
     /// For that service. `OTEL_SERVICE_NAME` has the last word.
     pub fn new(service: impl Into<String>) -> Init {
-        Init { service: service.into(), endpoint: None, subscriber: true }
+        Init { service: service.into(), endpoint: None, settings: BTreeMap::new(), subscriber: true }
     }
 
     /// Exports there, whatever the environment says: `http://host:4317`. By HTTP the paths of the signals are appended.
@@ -47,10 +49,46 @@ impl Init {
         self
     }
 
+    /// Speaks OTLP over HTTP, whatever `OTEL_EXPORTER_OTLP_PROTOCOL` says.
+    pub fn over_http(mut self) -> Init {
+        self.settings.insert("PROTOCOL", "http/protobuf".to_owned());
+        self
+    }
+
+    /// Trusts the certificates in that PEM file, and no others, whatever `OTEL_EXPORTER_OTLP_CERTIFICATE` says.
+    pub fn trust(mut self, file: impl Into<String>) -> Init {
+        self.settings.insert("CERTIFICATE", file.into());
+        self
+    }
+
+    /// Shows that certificate, with that key, to a collector that asks for one, whatever
+    /// `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` and `_CLIENT_KEY` say. PEM files.
+    pub fn identity(mut self, certificate: impl Into<String>, key: impl Into<String>) -> Init {
+        self.settings.insert("CLIENT_CERTIFICATE", certificate.into());
+        self.settings.insert("CLIENT_KEY", key.into());
+        self
+    }
+
     /// Leaves `tracing` alone: the application installs a subscriber of its own.
     pub fn without_subscriber(mut self) -> Init {
         self.subscriber = false;
         self
+    }
+}
+
+impl Init {
+    /// A variable, as set here or else by the environment.
+    fn variable(&self, name: &str) -> Option<String> {
+        if let Some(end) = name.strip_prefix("OTEL_EXPORTER_OTLP_") {
+            if let Some(value) = self.settings.get(end) {
+                return Some(value.clone());
+            }
+            let general = end.strip_prefix("TRACES_").or(end.strip_prefix("METRICS_"));
+            if general.is_some_and(|general| self.settings.contains_key(general)) {
+                return None;
+            }
+        }
+        std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
     }
 }
 
@@ -155,8 +193,7 @@ struct Nodes {
 /// [`InitError`]; nothing was installed.
 pub fn init(service: impl Into<Init>) -> Result<Guard, InitError> {
     let init = service.into();
-    let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-    let resolved = Resolved::from(&init.service, init.endpoint.as_deref(), variable)?;
+    let resolved = Resolved::from(&init.service, init.endpoint.as_deref(), |name| init.variable(name))?;
     let mut guard = Guard { exporting: exporting(&resolved)?.map(Arc::new), resolved };
     guard.install(init.subscriber);
     tracing::info!(name: "raft.telemetry.resolved", target: super::TARGET, "{}", guard.resolved);
