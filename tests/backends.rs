@@ -1,5 +1,5 @@
-//! Elections of three real processes, read back from the real Jaeger, Tempo and collector, started from the files in
-//! `examples/backends`.
+//! Elections of three real processes, read back from the real Jaeger, Tempo, collector and Prometheus, started from the
+//! files in `examples/backends`.
 //!
 //! Each test runs where its program is on PATH, and says plainly that it did not run where it is not; with
 //! `HUSTINGS_BACKENDS=required` that is a failure.
@@ -11,13 +11,15 @@
 mod member;
 #[path = "backends/program.rs"]
 mod program;
+#[path = "backends/queries.rs"]
+mod queries;
 #[path = "backends/read.rs"]
 mod read;
 
 use std::collections::BTreeSet;
 
 use member::{Cluster, wait_for};
-use program::{Program, addresses, config, escaped, find, get_json, port, variables};
+use program::{Program, addresses, config, escaped, find, find_if_any, get_json, port, variables};
 use read::{Span, of_jaeger, of_otlp, of_tempo};
 
 const MEMBERS: [&str; 3] = ["a", "b", "c"];
@@ -152,9 +154,9 @@ fn in_jaeger_a_clock_that_is_ahead_still_reads_in_order() {
     }
 }
 
-#[test]
-fn tempo_finds_elections_by_term_and_by_reason() {
-    let Some(program) = find("tempo") else { return };
+/// Tempo, its page, and where it takes traces by gRPC.
+fn tempo() -> Option<(Program, String, String)> {
+    let program = find("tempo")?;
     let [page, inner, gossip, grpc, http] = addresses();
     let mut tempo = Program::start("tempo", &program, |command, folder| {
         command
@@ -167,14 +169,23 @@ fn tempo_finds_elections_by_term_and_by_reason() {
         command.env("TEMPO_DATA", folder);
     });
     tempo.ready(&page, "/ready");
+    Some((tempo, page, format!("http://{grpc}")))
+}
+
+/// The ids of the traces that a query finds.
+fn tempo_search(page: &str, query: &str) -> Option<BTreeSet<String>> {
+    let found = get_json(page, &format!("/api/search?limit=100&q={}", escaped(query)))?;
+    let ids = found["traces"].as_array()?.iter().filter_map(|trace| trace["traceID"].as_str());
+    // Tempo leaves leading zeros out.
+    Some(ids.map(|id| format!("{id:0>32}")).collect())
+}
+
+#[test]
+fn tempo_finds_elections_by_term_and_by_reason() {
+    let Some((_tempo, page, endpoint)) = tempo() else { return };
     let by_id = |id: &str| Some(of_tempo(id, &get_json(&page, &format!("/api/traces/{id}"))?));
-    let search = |query: &str| {
-        let found = get_json(&page, &format!("/api/search?limit=100&q={}", escaped(query)))?;
-        let ids = found["traces"].as_array()?.iter().filter_map(|trace| trace["traceID"].as_str());
-        // Tempo leaves leading zeros out.
-        Some(ids.map(|id| format!("{id:0>32}")).collect::<BTreeSet<String>>())
-    };
-    let (first, second) = two_elections(&format!("http://{grpc}"), None, |service| {
+    let search = |query: &str| tempo_search(&page, query);
+    let (first, second) = two_elections(&endpoint, None, |service| {
         let query = format!("{{ resource.service.name = \"{service}\" && name = \"raft.election\" }}");
         Some(search(&query)?.iter().filter_map(|id| by_id(id)).collect())
     });
@@ -236,5 +247,71 @@ fn the_collector_keeps_what_went_wrong() {
         let attempt = root.int("raft.election.attempt").unwrap_or_default();
         let wrong = root.text("raft.election.outcome") != Some("won");
         assert!(wrong || rounds > 2 || attempt > 1 || failed, "kept without a reason: {root:?}");
+    }
+}
+
+/// Every query of the dashboard and of the alerts, asked of the backend that it is for, after a night that had everything:
+/// a killed leader, one that was stopped for a while, a member whose times are others.
+#[test]
+fn every_query_of_dashboard_and_rules_is_answered() {
+    let Some(program) = find("prometheus") else { return };
+    let Some((_tempo, page, traces)) = tempo() else { return };
+    let [address] = addresses();
+    let mut prometheus = Program::start("prometheus", &program, |command, folder| {
+        command.arg(format!("--config.file={}", config("prometheus.yaml").display()));
+        command.args(["--web.enable-otlp-receiver", "--enable-feature=created-timestamp-zero-ingestion"]);
+        command.arg(format!("--web.listen-address={address}"));
+        command.arg(format!("--storage.tsdb.path={}", folder.join("data").display()));
+    });
+    prometheus.ready(&address, "/-/ready");
+
+    let mut cluster = Cluster::new(&MEMBERS, &traces);
+    cluster.set("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/protobuf");
+    cluster.set("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", format!("http://{address}/api/v1/otlp/v1/metrics"));
+    cluster.set("OTEL_METRIC_EXPORT_INTERVAL", "250");
+    for id in MEMBERS {
+        cluster.start(id);
+    }
+    let killed = wait_for("a first leader", || cluster.leader(&[]));
+    let measures = |query: &str| queries::measured(&address, query);
+    wait_for("the first election to be measured", || measures("raft_elections_total")?.first().copied());
+    cluster.kill(&killed);
+    let stopped = wait_for("a second leader", || cluster.leader(&[&killed]));
+    cluster.start_with(&killed, 140);
+    cluster.signal(&stopped, "-STOP");
+    wait_for("the others to have missed it", || {
+        let missed = r#"raft_elections_total{raft_election_outcome!="won"}"#;
+        measures(missed)?.iter().any(|value| *value >= 2.0).then_some(())
+    });
+    cluster.signal(&stopped, "-CONT");
+    wait_for("it to be a leader again, or another", || cluster.leader(&[&killed]));
+
+    let all = queries::all();
+    assert!(all.len() > 25, "the files hold queries: {all:?}");
+    for query in &all {
+        wait_for(&query.to_string(), || {
+            let answered = match query {
+                queries::Query::Metrics { text, .. } => measures(text)?.iter().any(|value| value.is_finite()),
+                queries::Query::Traces { text, .. } => !tempo_search(&page, text)?.is_empty(),
+            };
+            answered.then_some(())
+        });
+    }
+    // What happened once, at the very first, counts.
+    let first = format!(r#"increase(raft_leader_changes_total{{raft_node_id="{stopped}"}}[1h])"#);
+    assert!(measures(&first).is_some_and(|values| values[0] >= 1.5), "two leaders were known: {:?}", measures(&first));
+    let rules = get_json(&address, "/api/v1/rules").expect("the rules");
+    assert_eq!(rules["data"]["groups"][0]["rules"].as_array().map(Vec::len), Some(queries::rules().len()));
+}
+
+/// The alerts say what their own test says that they say.
+#[test]
+fn the_rules_pass_their_own_test() {
+    let Some(promtool) = find_if_any("promtool") else { return };
+    for (what, file) in [("check", "rules.yaml"), ("test", "rules_test.yaml")] {
+        let mut command = std::process::Command::new(&promtool);
+        let output = command.args([what, "rules"]).arg(config(file)).output().expect("promtool runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.contains("SUCCESS"), "{what}: {said}");
     }
 }

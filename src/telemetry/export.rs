@@ -206,6 +206,24 @@ impl News {
         News { signal, endpoint: to.route.endpoint.clone(), failing: AtomicBool::new(false), reason }
     }
 
+    /// Jaeger and Tempo take traces only: who sends both there has lost nothing, and hears of it once.
+    fn is_not_taken(&self, result: &OTelSdkResult) -> bool {
+        let Err(OTelSdkError::InternalFailure(error)) = result else { return false };
+        let not_taken = error.ends_with("gRPC code: Unimplemented") || error.ends_with("status code: 404");
+        if not_taken && !self.failing.swap(true, Ordering::Relaxed) {
+            let signal = self.signal;
+            tracing::info!(
+                name: "raft.telemetry.not_taken",
+                target: super::TARGET,
+                endpoint = self.endpoint.as_str(),
+                signal,
+                "{} takes no {signal}: none are exported",
+                self.endpoint
+            );
+        }
+        not_taken
+    }
+
     fn tell(&self, result: &OTelSdkResult) {
         let signal = self.signal;
         match result {
@@ -298,6 +316,9 @@ impl PushMetricExporter for Measurements {
             export.as_mut().poll(context)
         });
         let result = result.await;
+        if self.news.is_not_taken(&result) {
+            return Ok(());
+        }
         self.news.tell(&result);
         result
     }

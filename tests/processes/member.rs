@@ -34,6 +34,7 @@ pub(crate) struct Cluster {
     addresses: BTreeMap<String, String>,
     data: tempfile::TempDir,
     collector: String,
+    variables: Vec<(String, String)>,
     members: BTreeMap<String, Member>,
 }
 
@@ -45,7 +46,14 @@ impl Cluster {
         let address = |listener: &TcpListener| listener.local_addr().expect("bound").to_string();
         let addresses = ids.iter().zip(&held).map(|(id, listener)| ((*id).to_owned(), address(listener))).collect();
         let data = tempfile::tempdir().expect("a temporary folder");
-        Cluster { addresses, data, collector: collector.to_owned(), members: BTreeMap::new() }
+        let collector = collector.to_owned();
+        Cluster { addresses, data, collector, variables: Vec::new(), members: BTreeMap::new() }
+    }
+
+    /// Sets a variable for every member that starts from now on.
+    #[allow(dead_code, reason = "only for some tests")]
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.variables.push((name.to_owned(), value.into()));
     }
 
     /// Starts a member. Its timeouts are long enough that a busy machine costs no leader its office.
@@ -69,6 +77,7 @@ impl Cluster {
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &self.collector).env("OTEL_BSP_SCHEDULE_DELAY", "50");
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let mut child = command.spawn().expect("the example `node` starts");
         let lines = Lines::default();
         let (sink, output) = (lines.clone(), child.stdout.take().expect("piped"));
@@ -105,8 +114,13 @@ impl Cluster {
 
     /// SIGTERM.
     pub(crate) fn terminate(&self, id: &str) {
+        self.signal(id, "-TERM");
+    }
+
+    /// Sends a signal by the name that kill(1) knows it by.
+    pub(crate) fn signal(&self, id: &str, name: &str) {
         let pid = self.members[id].child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill(1)");
+        let sent = Command::new("kill").args([name, &pid]).status().expect("kill(1)");
         assert!(sent.success());
     }
 
