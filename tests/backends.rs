@@ -275,6 +275,14 @@ fn every_query_of_dashboard_and_rules_is_answered() {
     let killed = wait_for("a first leader", || cluster.leader(&[]));
     let measures = |query: &str| queries::measured(&address, query);
     wait_for("the first election to be measured", || measures("raft_elections_total")?.first().copied());
+    // A follower is silent for a while, and heard again.
+    let silent = MEMBERS.into_iter().find(|id| *id != killed).expect("a follower");
+    cluster.signal(silent, "-STOP");
+    let unheard = r#"raft_heartbeats_total{error_type!=""}"#;
+    wait_for("heartbeats that nobody answers", || measures(unheard)?.iter().any(|v| *v >= 3.0).then_some(()));
+    cluster.signal(silent, "-CONT");
+    wait_for("the silence to have ended", || measures("raft_heartbeat_gaps_total"));
+    let killed = cluster.leader(&[]).unwrap_or(killed);
     cluster.kill(&killed);
     let stopped = wait_for("a second leader", || cluster.leader(&[&killed]));
     cluster.start_with(&killed, 140);
