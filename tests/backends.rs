@@ -17,10 +17,11 @@ mod queries;
 mod read;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use member::{Cluster, wait_for};
 use program::{Program, addresses, config, escaped, find, find_if_any, get_json, port, variables};
-use read::{Span, of_jaeger, of_otlp, of_tempo};
+use read::{Span, of_jaeger, of_otlp, of_tempo, of_zipkin};
 
 const MEMBERS: [&str; 3] = ["a", "b", "c"];
 
@@ -68,9 +69,13 @@ fn assert_tree(trace: &[Span]) {
 fn two_elections(
     endpoint: &str,
     ahead: Option<&str>,
+    variables: &[(&str, &str)],
     mut traces: impl FnMut(&str) -> Option<Vec<Vec<Span>>>,
 ) -> (Vec<Span>, Vec<Span>) {
     let mut cluster = Cluster::new(&MEMBERS, endpoint);
+    for (name, value) in variables {
+        cluster.set(name, *value);
+    }
     for id in MEMBERS {
         let skew: &[&str] = if ahead == Some(id) { &["--clock-ahead", "20"] } else { &[] };
         cluster.start_as(id, 150, skew);
@@ -95,7 +100,8 @@ fn assert_leads_back(first: &[Span], second: &[Span]) {
     assert_eq!(mirrored.collect::<Vec<_>>(), [root(first).trace.as_str()], "{rounds:?}");
 }
 
-fn jaeger() -> Option<(Program, String, String)> {
+/// Jaeger, its page, and where it takes traces by gRPC and by HTTP.
+fn jaeger() -> Option<(Program, String, [String; 2])> {
     let program = find("jaeger")?;
     let [page, query, grpc, http] = addresses();
     let mut jaeger = Program::start("jaeger", &program, |command, _| {
@@ -109,7 +115,7 @@ fn jaeger() -> Option<(Program, String, String)> {
         variables(command, all);
     });
     jaeger.ready(&page, "/api/services");
-    Some((jaeger, page, format!("http://{grpc}")))
+    Some((jaeger, page, [grpc, http].map(|address| format!("http://{address}"))))
 }
 
 fn jaeger_traces(page: &str, service: &str) -> Option<Vec<Vec<Span>>> {
@@ -119,8 +125,8 @@ fn jaeger_traces(page: &str, service: &str) -> Option<Vec<Vec<Span>>> {
 
 #[test]
 fn jaeger_shows_who_asked_whom_and_why() {
-    let Some((_jaeger, page, endpoint)) = jaeger() else { return };
-    let (first, second) = two_elections(&endpoint, None, |service| jaeger_traces(&page, service));
+    let Some((_jaeger, page, [endpoint, _])) = jaeger() else { return };
+    let (first, second) = two_elections(&endpoint, None, &[], |service| jaeger_traces(&page, service));
     assert_leads_back(&first, &second);
     // By its id, too.
     let by_id = get_json(&page, &format!("/api/traces/{}", root(&second).trace)).expect("the trace");
@@ -132,12 +138,14 @@ fn jaeger_shows_who_asked_whom_and_why() {
     assert!(asked.clone().count() > 0 && asked.clone().all(silent), "{:?}", asked.collect::<Vec<_>>());
 }
 
-/// A voter whose wall clock is 20 ms ahead: Jaeger's page draws it where it belongs all the same.
+/// A voter whose wall clock is 20 ms ahead: Jaeger's page draws it where it belongs all the same. By gRPC, and by HTTP with
+/// gzip.
 #[test]
 fn in_jaeger_a_clock_that_is_ahead_still_reads_in_order() {
-    let Some((_jaeger, page, endpoint)) = jaeger() else { return };
-    for ahead in ["a", "b"] {
-        let (first, second) = two_elections(&endpoint, Some(ahead), |service| {
+    let Some((_jaeger, page, endpoints)) = jaeger() else { return };
+    let http = [("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"), ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")];
+    for ((ahead, endpoint), variables) in ["a", "b"].into_iter().zip(&endpoints).zip([&[][..], &http]) {
+        let (first, second) = two_elections(endpoint, Some(ahead), variables, |service| {
             Some(
                 jaeger_traces(&page, service)?
                     .into_iter()
@@ -185,7 +193,7 @@ fn tempo_finds_elections_by_term_and_by_reason() {
     let Some((_tempo, page, endpoint)) = tempo() else { return };
     let by_id = |id: &str| Some(of_tempo(id, &get_json(&page, &format!("/api/traces/{id}"))?));
     let search = |query: &str| tempo_search(&page, query);
-    let (first, second) = two_elections(&endpoint, None, |service| {
+    let (first, second) = two_elections(&endpoint, None, &[], |service| {
         let query = format!("{{ resource.service.name = \"{service}\" && name = \"raft.election\" }}");
         Some(search(&query)?.iter().filter_map(|id| by_id(id)).collect())
     });
@@ -203,27 +211,34 @@ fn tempo_finds_elections_by_term_and_by_reason() {
     assert!(others.is_empty(), "{others:?}");
 }
 
+/// A collector that keeps that share of what went well, and where it takes traces by gRPC.
+fn otelcol(program: &Path, files: &[&str], share: &str, zipkin: Option<&str>) -> (Program, String) {
+    let [grpc, http] = addresses();
+    let collector = Program::start("otelcol", program, |command, folder| {
+        for file in files {
+            command.arg("--config").arg(config(file));
+        }
+        variables(command, [("OTELCOL_OTLP_GRPC", &grpc), ("OTELCOL_OTLP_HTTP", &http)]);
+        command.env("OTELCOL_FILE", folder.join("traces.jsonl"));
+        variables(command, [("OTELCOL_DECISION_WAIT", "2s"), ("OTELCOL_SHARE", share)]);
+        variables(command, zipkin.map(|address| ("ZIPKIN_SPANS", format!("http://{address}/api/v2/spans"))));
+    });
+    wait_for("the collector to listen", || std::net::TcpStream::connect(&grpc).ok());
+    (collector, format!("http://{grpc}"))
+}
+
 /// The collector keeps every election that went wrong, and here nothing else: the share of the rest is set to none.
 #[test]
 fn the_collector_keeps_what_went_wrong() {
     let Some(program) = find("otelcol") else { return };
-    let [grpc, http] = addresses();
-    let collector = Program::start("otelcol", &program, |command, folder| {
-        command.arg("--config").arg(config("otelcol.yaml"));
-        variables(command, [("OTELCOL_OTLP_GRPC", &grpc), ("OTELCOL_OTLP_HTTP", &http)]);
-        command.env("OTELCOL_FILE", folder.join("traces.jsonl"));
-        variables(command, [("OTELCOL_DECISION_WAIT", "2s"), ("OTELCOL_SHARE", "0")]);
-        // Nobody listens there: what cannot be sent on is no reason to keep less.
-        command.env("ZIPKIN_SPANS", "http://127.0.0.1:9/api/v2/spans");
-    });
-    wait_for("the collector to listen", || std::net::TcpStream::connect(&grpc).ok());
+    let (collector, endpoint) = otelcol(&program, &["otelcol.yaml"], "0", None);
     let file = collector.folder().join("traces.jsonl");
     let kept = || -> Vec<Span> {
         let text = std::fs::read_to_string(&file).unwrap_or_default();
         // The last line may still be under way.
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).flat_map(|line| of_otlp(&line)).collect()
     };
-    let mut cluster = Cluster::new(&MEMBERS, &format!("http://{grpc}"));
+    let mut cluster = Cluster::new(&MEMBERS, &endpoint);
     for id in MEMBERS {
         cluster.start(id);
     }
@@ -322,4 +337,28 @@ fn the_rules_pass_their_own_test() {
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && said.contains("SUCCESS"), "{what}: {said}");
     }
+}
+
+/// By the collector, as Zipkin speaks no OTLP. Its jar is not on anybody's PATH: a variable says where it is.
+#[test]
+#[expect(clippy::print_stdout, reason = "says that the test did not run, and why")]
+fn zipkin_shows_the_tree_by_way_of_the_collector() {
+    let Some(jar) = std::env::var_os("HUSTINGS_ZIPKIN_JAR") else {
+        println!("not run: HUSTINGS_ZIPKIN_JAR names no jar of Zipkin");
+        return;
+    };
+    let (Some(java), Some(collector)) = (find_if_any("java"), find("otelcol")) else { return };
+    let [page] = addresses();
+    let mut zipkin = Program::start("zipkin", &java, |command, _| {
+        command.arg("-Xmx256m").arg("-jar").arg(jar).env("QUERY_PORT", port(&page));
+    });
+    zipkin.ready(&page, "/health");
+    let (_collector, endpoint) = otelcol(&collector, &["otelcol.yaml", "otelcol-zipkin.yaml"], "100", Some(&page));
+    let by_id = |id: &str| Some(of_zipkin(&get_json(&page, &format!("/api/v2/trace/{id}"))?));
+    let (first, second) = two_elections(&endpoint, None, &[], |service| {
+        let found = get_json(&page, &format!("/api/v2/traces?serviceName={service}&spanName=raft.election&limit=50"))?;
+        let ids = found.as_array()?.iter().filter_map(|trace| trace[0]["traceId"].as_str());
+        Some(ids.filter_map(by_id).collect())
+    });
+    assert_leads_back(&first, &second);
 }
