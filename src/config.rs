@@ -9,7 +9,8 @@ use crate::types::{ClusterId, GroupId, Millis, NodeId, nanos};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timing {
     /// Between two heartbeats. Default 50 ms: on a shared two-core machine such heartbeats never came later than 1.5
-    /// intervals, even busy.
+    /// intervals, even busy. A member that was there lately and does not answer within a quarter of it is asked again,
+    /// up to three times: so that loss does not look like death. Let it be four round trips or more.
     pub heartbeat: Duration,
     /// The smallest time without a heartbeat after which a node may campaign. Default 150 ms, three heartbeats: two
     /// may be lost.
@@ -344,6 +345,62 @@ mod tests {
         assert_eq!(refused(|c| c.timing.drift_ppm = 300_000), "drift_range");
         assert_eq!(refused(|c| c.members.push(c.node.clone())), "member_twice");
         assert_eq!(refused(|c| c.members.retain(|m| m.as_str() != "a")), "not_a_member");
+    }
+
+    /// What is just allowed is allowed, and a nanosecond more is not.
+    #[test]
+    fn the_bounds_themselves_are_allowed() {
+        let valid = |change: fn(&mut Timing)| {
+            let mut config = config();
+            change(&mut config.timing);
+            config.validate().is_ok()
+        };
+        const STEP: Duration = Duration::from_nanos(1);
+        assert!(valid(|t| *t = Timing { round_trip_max: Duration::ZERO, ..Timing::of(Duration::from_millis(1)) }));
+        assert!(!valid(|t| *t = Timing::of(Duration::from_millis(1) - STEP)));
+        assert!(valid(|t| t.election_timeout_max = HOUR) && !valid(|t| t.election_timeout_max = HOUR + STEP));
+        assert!(valid(|t| t.promise_max = HOUR) && !valid(|t| t.promise_max = HOUR + STEP));
+        assert!(valid(|t| t.succession_slot = HOUR) && !valid(|t| t.succession_slot = HOUR + STEP));
+        assert!(valid(|t| t.promise_max = t.promise) && !valid(|t| t.promise_max = t.promise - STEP));
+        let drifting = |drift_ppm| {
+            let timing = Timing { drift_ppm, round_trip_max: Duration::ZERO, ..Timing::default() };
+            Config { timing, ..config() }.validate().is_ok()
+        };
+        assert!(drifting(200_000) && !drifting(200_001));
+        let with = |promise| Config { timing: Timing { drift_ppm: 0, promise, ..Timing::default() }, ..config() };
+        let spent = Timing::default().heartbeat + Timing::default().round_trip_max;
+        assert!(with(spent).validate().is_err() && with(spent + STEP).validate().is_ok());
+    }
+
+    #[test]
+    fn as_many_members_as_are_permitted_and_no_more() {
+        let of = |members: usize| {
+            let names = (0..members).map(|at| NodeId::new(format!("n{at}")).expect("a name")).collect();
+            Config { node: NodeId::new("n0").expect("a name"), members: names, ..config() }.validate()
+        };
+        of(MEMBERS_MAX).expect("permitted");
+        assert_eq!(of(MEMBERS_MAX + 1).expect_err("one too many").code(), "too_many_members");
+    }
+
+    /// Members compare fingerprints: each time that both sides must agree on is in it.
+    #[test]
+    fn other_times_have_another_fingerprint() {
+        let changes: [fn(&mut Timing); 7] = [
+            |_| {},
+            |t| t.heartbeat *= 2,
+            |t| t.election_timeout_min *= 2,
+            |t| t.election_timeout_max *= 2,
+            |t| t.promise *= 2,
+            |t| t.promise_max *= 2,
+            |t| t.drift_ppm *= 2,
+        ];
+        let fingerprint = |change: &fn(&mut Timing)| {
+            let mut timing = Timing::default();
+            change(&mut timing);
+            timing.fingerprint()
+        };
+        let all: std::collections::BTreeSet<u32> = changes.iter().map(fingerprint).collect();
+        assert_eq!(all.len(), changes.len());
     }
 
     /// Found by fuzzing: the sums and products of the check itself overflowed.

@@ -234,18 +234,7 @@ impl Node {
         }
         // A new disk of an old node owes as much from its start, should it turn out that the cluster exists (D2).
         let promises = Promises::after_start(now, state.promise_max);
-        let identity = Arc::new(Identity {
-            version: PROTOCOL_VERSION,
-            cluster: config.cluster.clone(),
-            founding: state.founding,
-            group: config.group.clone(),
-            node: config.node.clone(),
-            disk: state.disk,
-            incarnation: state.incarnation,
-            timing: config.timing.fingerprint(),
-            priority: config.priority,
-            amnesiac: state.named.is_none(),
-        });
+        let identity = Arc::new(Identity::of(&config, &state));
         let mut node = Node {
             identity,
             durable: Durable::of(&state),
@@ -435,6 +424,15 @@ impl Node {
         self.durable.last
     }
 
+    /// When a leader sent its newest round of heartbeats; those that it repeats since belong to that round.
+    #[must_use]
+    pub fn newest_round(&self) -> Option<Time> {
+        match &self.part {
+            Part::Leader(leader) => Some(leader.newest_round_at()),
+            _ => None,
+        }
+    }
+
     /// As leader: the newest moment at which a quorum was in contact (the sending time of heartbeats that it answered).
     #[must_use]
     pub fn quorum_contact(&self) -> Option<Time> {
@@ -573,6 +571,24 @@ impl Node {
             last_contact: following.contact,
             cause,
         });
+    }
+}
+
+impl Identity {
+    /// What a node of that configuration says of itself with that state.
+    pub(crate) fn of(config: &Config, state: &HardState) -> Identity {
+        Identity {
+            version: PROTOCOL_VERSION,
+            cluster: config.cluster.clone(),
+            founding: state.founding,
+            group: config.group.clone(),
+            node: config.node.clone(),
+            disk: state.disk,
+            incarnation: state.incarnation,
+            timing: config.timing.fingerprint(),
+            priority: config.priority,
+            amnesiac: state.named.is_none(),
+        }
     }
 }
 

@@ -473,6 +473,7 @@ impl Cluster {
         match happening {
             Happening::Tick(at, life) => self.tick(at, life),
             Happening::RequestArrives { to, from, frame } => self.receive_request(to, from, frame),
+            Happening::ReplayArrives { to, from, frame } => self.receive_replay(to, from, frame),
             Happening::ReplyArrives { to, frame } => self.receive_reply(to, frame),
             Happening::CallFails(caller, error) => self.fail_call(caller, error),
             Happening::Connects { from, life, to, first } => self.connect(from, life, to, first),

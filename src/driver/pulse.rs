@@ -142,7 +142,12 @@ impl Pulse {
         if node.role() != Role::Leader {
             self.leading = None;
         } else if out.requests.iter().any(is_heartbeat) {
-            self.note_round(now, node, &out.requests);
+            let sent = out.requests.iter().filter(|request| is_heartbeat(request)).count();
+            self.vitals.count_sent(u64::try_from(sent).unwrap_or(u64::MAX));
+            // Those that are only repeated belong to the round before.
+            if node.newest_round() == Some(now) || self.leading.is_none() {
+                self.note_round(now, node, &out.requests);
+            }
         }
     }
 
@@ -156,7 +161,6 @@ impl Pulse {
         }
         let Some(leading) = &mut self.leading else { return };
         let heartbeats = requests.iter().filter(|request| is_heartbeat(request));
-        self.vitals.count_sent(u64::try_from(heartbeats.clone().count()).unwrap_or(u64::MAX));
         let pause = now.since(std::mem::replace(&mut leading.last_round, now));
         let gap = leading.gap.take().max(Some(pause).filter(|pause| *pause > self.gap_min));
         let number = leading.rounds + 1;

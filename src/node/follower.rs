@@ -137,6 +137,7 @@ impl Node {
             drawn,
             elapsed: self.now.since(since),
         });
+        // Who may not stand forgets a silent leader all the same (V6).
         self.forget_leader(LossOfLeader::Timeout);
         self.campaign(trigger, waited, None, None);
     }
@@ -207,13 +208,11 @@ impl Node {
             rank.map(|rank| timing.election_timeout_min + timing.succession_slot * u32::from(rank)),
             self.promises.quarantine_until(),
         );
-        let waits = self.is_promotable() || self.is_spectator();
         let Part::Follower(follower) = &mut self.part else { return };
         let Some(following) = &mut follower.leader else { return };
         following.contact = now;
         following.rank = rank;
-        let deadline = (now + ranked.unwrap_or(follower.drawn)).max(quarantine);
-        follower.deadline = if waits { deadline } else { Time::NEVER };
+        follower.deadline = (now + ranked.unwrap_or(follower.drawn)).max(quarantine);
     }
 
     fn follow_anew(&mut self, holder: &Holder, election: TraceContext) {

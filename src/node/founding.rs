@@ -14,6 +14,8 @@ use crate::types::{DiskId, Founding as FoundingHash, NodeId, Term, Time};
 #[derive(Debug)]
 pub(super) struct Founding {
     heard: Vec<(NodeId, DiskId, Time)>,
+    /// Who was asked back since the last probe: once, or two would ask each other for ever.
+    asked_back: Vec<(NodeId, DiskId)>,
     next_probe: Time,
     first_id: u64,
     told: Vec<NodeId>,
@@ -21,7 +23,7 @@ pub(super) struct Founding {
 
 impl Default for Founding {
     fn default() -> Self {
-        Founding { heard: Vec::new(), next_probe: Time::NEVER, first_id: 0, told: Vec::new() }
+        Founding { heard: Vec::new(), asked_back: Vec::new(), next_probe: Time::NEVER, first_id: 0, told: Vec::new() }
     }
 }
 
@@ -67,6 +69,7 @@ impl Node {
     fn probe(&mut self) {
         self.founding.next_probe = self.now + self.probe_interval();
         self.founding.first_id = self.next_request;
+        self.founding.asked_back.clear();
         let Some(term) = self.hard.term.next() else { return };
         for node in self.others() {
             self.send(node, term, RequestBody::PreVote { last: None });
@@ -78,14 +81,36 @@ impl Node {
         self.config.timing.election_timeout_min / 4
     }
 
-    /// A sign of a member that holds no record either, by its request or its reply.
-    pub(super) fn hear_unfounded(&mut self, from: &Identity) {
-        if self.hard.record.is_some() || from.founding.0 != 0 || !self.config.members.contains(&from.node) {
+    /// A request of a member that holds no record either: asked back at once, since only an answer says that this is
+    /// still so. The request may have been on its way since before the founding, and the member be founded by now.
+    pub(super) fn ask_back(&mut self, from: &Identity) {
+        if !self.may_found_with(from) {
+            return;
+        }
+        let asked = (from.node.clone(), from.disk);
+        if self.founding.asked_back.contains(&asked) {
+            return;
+        }
+        self.founding.asked_back.push(asked);
+        self.founding.heard.retain(|(node, disk, _)| *node != from.node || *disk == from.disk);
+        if let Some(term) = self.hard.term.next() {
+            self.send(from.node.clone(), term, RequestBody::PreVote { last: None });
+        }
+    }
+
+    /// An answer of a member that holds no record either.
+    fn hear_unfounded(&mut self, from: &Identity) {
+        if !self.may_found_with(from) {
             return;
         }
         self.founding.heard.retain(|(node, ..)| *node != from.node);
         self.founding.heard.push((from.node.clone(), from.disk, self.now));
         self.try_to_found();
+    }
+
+    fn may_found_with(&self, from: &Identity) -> bool {
+        let unfounded = self.hard.record.is_none() && from.founding.0 == 0;
+        unfounded && !self.config.joins && self.config.members.contains(&from.node)
     }
 
     /// An answer to a probe of the time before the first record.
@@ -234,22 +259,8 @@ impl Node {
         }
     }
 
-    /// An amnesiac follows without a timeout, since it could not stand. Now it can, and its leader may just have died.
-    fn watch_leader(&mut self) {
-        let timing = &self.config.timing;
-        let drawn = self.draw(timing.election_timeout_min, timing.election_timeout_max);
-        let quarantine = self.promises.quarantine_until();
-        if let Part::Follower(follower) = &mut self.part {
-            follower.drawn = drawn;
-            follower.deadline = (self.now + drawn).max(quarantine);
-        }
-    }
-
     /// After the founding the members stand in the order of their names, a slot apart: nobody has ranked them yet.
     fn stand_after_naming(&mut self, floor: Term) {
-        if self.leader().is_some() {
-            return self.watch_leader();
-        }
         let Part::Follower(Follower { leader: None, .. }) = self.part else { return };
         if floor > Term(0) || self.config.volatile {
             return self.wait_drawn(Trigger::Startup);

@@ -30,6 +30,8 @@ pub(super) struct Leader {
     /// The promise that is asked for.
     ask: Duration,
     next_heartbeat: Time,
+    /// When the heartbeats of the newest round that are still unanswered go out once more.
+    repeat_at: Time,
     pub(super) progress: Vec<Progress>,
     /// When the last rounds were sent: the first request of each, and the time. A request between two rounds counts as
     /// sent with the earlier one, which can only shorten the lease.
@@ -60,6 +62,8 @@ pub(super) struct Progress {
     newest_reply: RequestId,
     /// When it last answered anything at all.
     heard: Time,
+    /// Its answer to the newest round is missing, and it is there.
+    awaited: bool,
     pub(super) amnesiac: bool,
     priority: u8,
     /// A disk that it answers from, other than the one that the record names; any disk of a node that is no member.
@@ -77,12 +81,16 @@ impl Progress {
             append: None,
             newest_reply: RequestId(0),
             heard: Time::ZERO,
+            awaited: false,
             amnesiac: false,
             priority: 100,
             new_disk: None,
         }
     }
 }
+
+/// How often within a round a heartbeat goes out to a member that does not answer.
+const REPEATS: u32 = 4;
 
 /// A reply to a round older than this many comes too late to lengthen a lease.
 const ROUNDS: usize = 16;
@@ -147,6 +155,17 @@ impl Leader {
         self.rounds[self.newest_round] = (first_id, now);
     }
 
+    pub(super) fn newest_round_at(&self) -> Time {
+        self.rounds[self.newest_round].1
+    }
+
+    /// Who was there lately is asked again until it answers the newest round.
+    fn await_answers(&mut self, since: Time) {
+        for progress in &mut self.progress {
+            progress.awaited = progress.heard >= since;
+        }
+    }
+
     pub(super) fn progress_of(&mut self, node: &NodeId) -> Option<&mut Progress> {
         self.progress.iter_mut().find(|progress| progress.node == *node)
     }
@@ -209,6 +228,7 @@ impl Node {
             grace_until: self.now + self.config.timing.promise,
             ask: self.config.timing.promise,
             next_heartbeat: self.now + self.config.timing.heartbeat,
+            repeat_at: Time::NEVER,
             progress: progress.collect(),
             rounds: [(0, Time::ZERO); ROUNDS],
             newest_round: 0,
@@ -262,11 +282,27 @@ impl Node {
     /// heartbeat and no more.
     fn send_round(&mut self) {
         let (now, heartbeat) = (self.now, self.config.timing.heartbeat);
+        let lately = now.before(self.config.timing.election_timeout_max);
         let Part::Leader(leader) = &mut self.part else { return };
+        leader.await_answers(lately);
         leader.next_heartbeat = now + heartbeat;
+        leader.repeat_at = now + heartbeat / REPEATS;
         leader.note_round(self.next_request, now);
         for at in 0..self.progress_len() {
             self.send_append(at, false);
+        }
+    }
+
+    /// V12: a lost heartbeat costs a quarter of an interval, not a whole one. For the lease a repeated one counts as sent
+    /// with its round.
+    fn repeat_round(&mut self) {
+        let (now, heartbeat) = (self.now, self.config.timing.heartbeat);
+        let Part::Leader(leader) = &mut self.part else { return };
+        leader.repeat_at = now + heartbeat / REPEATS;
+        for at in 0..self.progress_len() {
+            if matches!(&self.part, Part::Leader(leader) if leader.progress[at].awaited) {
+                self.send_append(at, false);
+            }
         }
     }
 
@@ -345,7 +381,9 @@ impl Node {
         let sent = if mutant::on(Mutant::LeaseFromReceipt) { Some(now) } else { leader.sent_at(reply.id) };
         let promised = if mutant::on(Mutant::OneLengthForAllAcks) { leader.ask.max(promised) } else { promised };
         let timing = &self.config.timing;
+        let round = leader.rounds[leader.newest_round].0;
         let Some(progress) = leader.progress_of(&from.node) else { return };
+        progress.awaited &= reply.id.0 < round;
         let newest = reply.id > progress.newest_reply;
         progress.newest_reply = progress.newest_reply.max(reply.id);
         progress.heard = now;
@@ -519,7 +557,10 @@ impl Node {
         self.tick_change();
         let due = matches!(&self.part, Part::Leader(leader) if !leader.has_handed_over() && self.now >= leader.next_heartbeat);
         if due {
-            self.send_round();
+            return self.send_round();
+        }
+        if matches!(&self.part, Part::Leader(leader) if !leader.has_handed_over() && self.now >= leader.repeat_at) {
+            self.repeat_round();
         }
     }
 
@@ -540,7 +581,11 @@ impl Node {
             _ => Time::NEVER,
         };
         let pending = leader.pending.as_ref().map_or(Time::NEVER, |pending| pending.deadline);
-        let deadline = leader.next_heartbeat.min(leader.office_end(self.now)).min(established_by);
+        let repeat = match leader.progress.iter().any(|progress| progress.awaited) {
+            true => leader.repeat_at,
+            false => Time::NEVER,
+        };
+        let deadline = leader.next_heartbeat.min(repeat).min(leader.office_end(self.now)).min(established_by);
         deadline.min(exclusive).min(phase).min(pending)
     }
 }

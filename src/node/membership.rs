@@ -212,12 +212,6 @@ impl Node {
         }
     }
 
-    /// Follows a leader without a vote: when that is silent it is forgotten, and that is all.
-    pub(super) fn is_spectator(&self) -> bool {
-        let record = self.hard.record.as_ref();
-        record.is_some_and(|record| record.member(&self.config.node).is_none_or(|member| !member.voter))
-    }
-
     /// Says who the members are, where the record that has just come differs in them from the one before.
     pub(super) fn tell_members(&mut self, old: Option<&Record>) {
         let (Some(old), Some(record)) = (old, self.hard.record.clone()) else { return };

@@ -26,7 +26,7 @@ pub(super) struct Plea<'a> {
 impl Node {
     /// Dissertation §9.6. Changes nothing: no timer, no stored vote, no last contact (S9).
     pub(super) fn receive_pre_vote(&mut self, inbound: &Inbound, last: Option<RecordId>) {
-        self.hear_unfounded(&inbound.from);
+        self.ask_back(&inbound.from);
         let candidate = inbound.holder();
         let plea = Plea {
             candidate: &candidate,

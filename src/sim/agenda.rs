@@ -15,6 +15,8 @@ pub(crate) enum Happening {
     Tick(usize, Life),
     /// A request arrives.
     RequestArrives { to: usize, from: Caller, frame: Frame<Request> },
+    /// A request arrives once more, long after.
+    ReplayArrives { to: usize, from: Caller, frame: Frame<Request> },
     /// A reply arrives.
     ReplyArrives { to: Caller, frame: Frame<Reply> },
     /// A call fails, unless it was answered.

@@ -33,9 +33,16 @@ impl Cluster {
         }
         if self.replays.happens(self.faults.replay) {
             let late = self.replays.between((Duration::ZERO, self.faults.replay_max));
-            self.agenda.plan(first + late, Happening::RequestArrives { to, from, frame: frame.clone() });
+            self.agenda.plan(first + late, Happening::ReplayArrives { to, from, frame: frame.clone() });
         }
         self.agenda.plan(first, Happening::RequestArrives { to, from, frame });
+    }
+
+    /// A network that was calmed meanwhile replays nothing.
+    pub(super) fn receive_replay(&mut self, to: usize, from: Caller, frame: Frame<Request>) {
+        if self.faults.replay > 0.0 {
+            self.receive_request(to, from, frame);
+        }
     }
 
     pub(super) fn receive_request(&mut self, to: usize, from: Caller, frame: Frame<Request>) {

@@ -228,10 +228,25 @@ fn a_leader_that_is_not_exclusive_names_no_disk() {
     assert_eq!(a.last(), id(2, 2));
 }
 
-/// The answer of another member that holds no record either, to a probe.
-fn unfounded(a: &mut Bench, name: &str) -> Output {
+/// Another member that holds no record either asks.
+fn probed(a: &mut Bench, name: &str) -> Output {
     let peer = a.peer(name).with(|peer| (peer.founding, peer.amnesiac) = (Founding(0), true));
     a.ask(&peer, 1, RequestBody::PreVote { last: None })
+}
+
+/// Another member that holds no record either asks, is asked back, and answers.
+fn unfounded(a: &mut Bench, name: &str) -> Output {
+    let probe = requests(&probed(a, name), RequestKind::PreVote).swap_remove(0);
+    assert_eq!(probe.to.as_str(), name);
+    answer_unfounded(a, &probe)
+}
+
+fn answer_unfounded(a: &mut Bench, probe: &hustings::message::Request) -> Output {
+    let body = ReplyBody::Vote { remainder: Duration::ZERO, record: None, hearsay: None };
+    let mut reply = a.reply(probe, 0, refused(Reason::Amnesiac), body);
+    let from = Arc::make_mut(&mut reply.from);
+    (from.founding, from.amnesiac) = (Founding(0), true);
+    a.step(Input::Reply(reply))
 }
 
 /// D2: a first start waits for every member, and says who is missing.
@@ -249,7 +264,10 @@ fn a_first_start_waits_and_names_the_missing() {
     let out = a.tick();
     assert_eq!(missing(&out), ["b", "c"]);
     let before = a.node.hard_state().clone();
-    assert_eq!(verdict(&unfounded(&mut a, "b")), refused(Reason::Amnesiac));
+    let out = probed(&mut a, "b");
+    assert_eq!(verdict(&out), refused(Reason::Amnesiac));
+    answer_unfounded(&mut a, &requests(&out, RequestKind::PreVote)[0]);
+    assert!(requests(&probed(&mut a, "b"), RequestKind::PreVote).is_empty(), "it asks back once an interval");
     let out = a.tick();
     assert_eq!(missing(&out), ["c"]);
     assert_eq!((a.node.hard_state(), a.role()), (&before, Role::Follower));
@@ -275,6 +293,36 @@ fn a_first_start_forms_the_first_record() {
     assert_eq!(remainder(&out), Duration::ZERO);
 }
 
+/// D2: a request may be older than the founding, and says nothing of now; an answer to the own probe does.
+#[test]
+fn requests_alone_found_nothing() {
+    let mut a = abc().blank().disk(9).quarantined().start();
+    let asked_back = [probed(&mut a, "b"), probed(&mut a, "c")].map(|out| requests(&out, RequestKind::PreVote));
+    assert!(a.node.hard_state().record.is_none());
+    assert_eq!([asked(&asked_back[0]), asked(&asked_back[1])], [["b"], ["c"]]);
+    // Meanwhile b is founded, with an earlier disk of this node: this one learns the record, and is no founder.
+    let record = first_record("abc");
+    let body = ReplyBody::Vote { remainder: Duration::ZERO, record: Some(Arc::new(record.clone())), hearsay: None };
+    let mut reply = a.reply(&asked_back[0][0], 0, refused(Reason::RecordBehind), body);
+    Arc::make_mut(&mut reply.from).founding = record.founding();
+    a.step(Input::Reply(reply));
+    answer_unfounded(&mut a, &asked_back[1][0]);
+    assert_eq!(a.node.hard_state().record.as_deref(), Some(&record));
+    assert!(a.node.is_amnesiac(), "the record names the disk that was lost");
+}
+
+/// D2: a probe from another disk of a member makes what was heard from its former one worthless.
+#[test]
+fn a_member_whose_disk_changed_is_asked_anew() {
+    let mut a = abc().blank().quarantined().start();
+    unfounded(&mut a, "b");
+    let peer = a.peer("b").with(|peer| (peer.founding, peer.amnesiac, peer.disk) = (Founding(0), true, NEW_DISK));
+    let out = a.ask(&peer, 1, RequestBody::PreVote { last: None });
+    assert_eq!(asked(&requests(&out, RequestKind::PreVote)), ["b"]);
+    unfounded(&mut a, "c");
+    assert!(a.node.hard_state().record.is_none());
+}
+
 /// D2: a member heard long ago is not counted as present: all must be up at once.
 #[test]
 fn a_first_start_needs_everyone_at_once() {
@@ -283,6 +331,7 @@ fn a_first_start_needs_everyone_at_once() {
     a.pass(PROMISE);
     unfounded(&mut a, "c");
     assert!(a.node.hard_state().record.is_none());
+    a.tick();
     unfounded(&mut a, "b");
     assert!(a.node.hard_state().record.is_some());
 }
@@ -320,7 +369,7 @@ fn a_first_record_of_another_disk_makes_no_voter() {
 #[test]
 fn a_node_without_a_record_is_told_it() {
     let mut a = abc().start();
-    let out = unfounded(&mut a, "b");
+    let out = probed(&mut a, "b");
     assert_eq!(verdict(&out), refused(Reason::RecordBehind));
     let ReplyBody::Vote { record, .. } = &reply(&out).body else { panic!() };
     assert_eq!(record.as_ref().map(|record| record.id), Some(id(1, 1)));

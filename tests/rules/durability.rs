@@ -194,6 +194,8 @@ fn a_failed_disk_votes_and_promises_no_more() {
     let out = a.heartbeat("b", 3);
     assert_eq!((verdict(&out), acked(&out).0), (refused(Reason::StorageError), std::time::Duration::ZERO));
     assert!(out.persist.is_none(), "a failed write is not retried");
+    let out = a.wait(ET_MAX);
+    assert!(out.requests.is_empty() && a.leader().is_none(), "it forgets a silent leader, and does not stand");
     assert_eq!(a.node.deadline(), Time::NEVER);
 }
 

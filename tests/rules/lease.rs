@@ -1,9 +1,11 @@
 //! E1, E5 to E8 at the leader: when it is exclusive, and what ends that.
 
 use super::bench::*;
+use hustings::config::Timing;
 use hustings::event::{EventKind, LeadershipEnd, Role};
 use hustings::message::{Reason, ReplyBody, RequestBody, RequestKind, Verdict};
 use hustings::node::{Input, Output};
+use hustings::types::Time;
 use std::time::Duration;
 
 fn barrier(out: &Output) -> Duration {
@@ -265,4 +267,44 @@ fn the_leader_asks_for_the_promise_it_is_told() {
         assert_eq!(promise, then, "told {told:?}");
         a.ack(&round[0]);
     }
+}
+
+/// V12: who does not answer is asked again within the round, who answers is not, and who is gone for long is asked once.
+#[test]
+fn a_heartbeat_without_an_answer_is_repeated() {
+    let mut a = abc().start();
+    a.lead();
+    let (first, end) = (a.now, a.now + ET_MAX * 4);
+    let mut asked = Vec::new();
+    while a.now < end {
+        // The promises of b keep it in office.
+        for request in requests(&a.tick(), RequestKind::AppendEntries) {
+            asked.push((a.now, request.to.to_string()));
+            if request.to.as_str() == "b" {
+                a.ack(&request);
+            }
+        }
+    }
+    let times = |name: &str, from: Time, to: Time| {
+        asked.iter().filter(|(at, to_whom)| to_whom == name && *at >= from && *at < to).count() as u32
+    };
+    let rounds = |from: Time, to: Time| to.since(from).as_millis() as u32 / HEARTBEAT.as_millis() as u32;
+    let gone = first + ET_MAX + HEARTBEAT;
+    assert_eq!(times("b", first + HEARTBEAT, gone), rounds(first + HEARTBEAT, gone));
+    assert_eq!(times("c", first + HEARTBEAT, first + ET_MAX), 4 * rounds(first + HEARTBEAT, first + ET_MAX));
+    assert!(times("c", gone, end).abs_diff(rounds(gone, end)) <= 1, "a dead member costs one heartbeat a round");
+}
+
+/// E1: an answer to a repeated heartbeat lengthens the lease from the beginning of its round, which is sooner.
+#[test]
+fn a_repeated_heartbeat_counts_as_sent_with_its_round() {
+    let mut a = abc().start();
+    a.lead();
+    let round = requests(&a.tick(), RequestKind::AppendEntries);
+    let sent = a.now;
+    let again = requests(&a.tick(), RequestKind::AppendEntries);
+    assert_eq!((round.len(), again.len()), (2, 2));
+    assert!(a.now > sent);
+    a.ack(&again[0]);
+    assert_eq!(a.node.lease().expect("a lease").end, hustings::promise::lease_end(&Timing::default(), sent, PROMISE));
 }

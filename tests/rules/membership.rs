@@ -397,9 +397,12 @@ fn a_newcomer_is_cured_without_a_vote() {
 fn who_joins_founds_nothing() {
     let joins = |setup: &mut Setup| setup.config.joins = true;
     let mut a = Setup::of("abc").blank().with(joins).start();
-    for name in ["b", "c"] {
-        let unfounded = a.peer(name).with(|peer| (peer.founding, peer.amnesiac) = (no_founding(), true));
-        a.ask(&unfounded, 1, RequestBody::PreVote { last: None });
+    for probe in requests(&a.started, RequestKind::PreVote) {
+        let body = ReplyBody::Vote { remainder: Duration::ZERO, record: None, hearsay: None };
+        let mut reply = a.reply(&probe, 0, refused(Reason::Amnesiac), body);
+        let from = Arc::make_mut(&mut reply.from);
+        (from.founding, from.amnesiac) = (no_founding(), true);
+        a.step(Input::Reply(reply));
     }
     assert!(a.node.hard_state().record.is_none());
     let probes = requests(&a.tick(), RequestKind::PreVote);

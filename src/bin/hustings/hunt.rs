@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use hustings::sim::adversary;
+use hustings::sim::adversary::{self, Chains};
 use hustings::sim::shrink::shrink;
 use hustings::sim::swarm::{self, Bias, Report};
 use hustings::sim::{Detail, Violation, side_by_side};
@@ -73,10 +73,11 @@ impl Net {
         }
     }
 
-    fn run(self, seed: u64, detail: Detail) -> Report {
+    /// With the rare chains that came about, where those are looked for.
+    fn run(self, seed: u64, detail: Detail) -> (Report, Chains) {
         match self.bias() {
-            Some(bias) => swarm::run(seed, bias, detail),
-            None => adversary::run(seed, detail),
+            Some(bias) => (swarm::run(seed, bias, detail), Chains::default()),
+            None => adversary::run_counting(seed, detail),
         }
     }
 }
@@ -110,13 +111,15 @@ struct Bag {
     exclusive: u64,
     commits: u64,
     wipes: u64,
+    chains: Chains,
     settled: Vec<f64>,
     /// In the order of the seeds.
     failures: Vec<(u64, Violation)>,
 }
 
 impl Bag {
-    fn put(&mut self, report: Report) {
+    fn put(&mut self, report: Report, chains: &Chains) {
+        self.chains.add(chains);
         self.seeds += 1;
         self.steps += report.steps;
         self.elections += report.elections as u64;
@@ -142,6 +145,9 @@ impl Bag {
             (wipes, "lost disks"),
         ];
         for (count, what) in lines {
+            let _ = writeln!(text, "{:>15}  {what}", number(count));
+        }
+        for (what, count) in self.chains.all().into_iter().filter(|(_, count)| *count > 0) {
             let _ = writeln!(text, "{:>15}  {what}", number(count));
         }
         self.settled.sort_unstable_by(f64::total_cmp);
@@ -211,13 +217,13 @@ fn hunt(
     seeds: Range<u64>,
     jobs: usize,
     keep_going: bool,
-    run: &(dyn Fn(u64) -> Report + Sync),
+    run: &(dyn Fn(u64) -> (Report, Chains) + Sync),
     bag: &mut Bag,
     progress: &mut Progress,
 ) {
     let wanted = seeds.end - seeds.start;
-    side_by_side(seeds, jobs, run, &mut |_, report| {
-        bag.put(report);
+    side_by_side(seeds, jobs, run, &mut |_, (report, chains)| {
+        bag.put(report, &chains);
         progress.show(|elapsed| {
             format!(
                 "{} of {} seeds, {} a second, {} steps a second, {} elections, {} failures",
@@ -238,7 +244,7 @@ fn story_of(net: Net, seed: u64, violation: &Violation) -> String {
     if let Some(shrunk) = net.bias().and_then(|bias| shrink(seed, bias, SHRINKING_RUNS)) {
         return shrunk.story;
     }
-    let report = net.run(seed, Detail::All);
+    let (report, _) = net.run(seed, Detail::All);
     let mut text = format!("# seed {seed}: {violation}\n");
     for line in report.log {
         text.push_str(&line);
@@ -263,17 +269,17 @@ mod tests {
     }
 
     /// A seed that fails from 20 on, every seventh.
-    fn fake(seed: u64) -> Report {
+    fn fake(seed: u64) -> (Report, Chains) {
         let violation = Violation { property: "S1", time: Time(1), text: "two leaders".to_owned() };
-        let mut report = Net::Swarm.run(0, Detail::Hash);
+        let (mut report, chains) = Net::Swarm.run(0, Detail::Hash);
         report.seed = seed;
         report.violation = (seed >= 20 && seed.is_multiple_of(7)).then_some(violation);
-        report
+        (report, chains)
     }
 
     #[test]
     fn a_hunt_stops_at_a_failure_unless_it_is_told_to_go_on() {
-        let fakes: Vec<Report> = (0..60).map(fake).collect();
+        let fakes: Vec<(Report, Chains)> = (0..60).map(fake).collect();
         let run = |seed: u64| fakes[usize::try_from(seed).expect("small")].clone();
         let mut found = Bag::default();
         hunt(0..60, 2, false, &run, &mut found, &mut Progress::begin());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::command::{Change, Command, DiskChange, Inject, Setting};
 use crate::event::Role;
-use crate::message::{Identity, PROTOCOL_VERSION, Request, RequestBody, RequestId};
+use crate::message::{Identity, Request, RequestBody, RequestId};
 use crate::node::{Input, Node};
 use crate::record::{HardState, RecordId};
 use crate::sim::check::arithmetic::majority;
@@ -241,19 +241,7 @@ impl Stage {
         }
         let unknown = HardState::new(DiskId(1), Duration::ZERO);
         let state = self.cluster.durable(at).cloned().unwrap_or(unknown);
-        let config = self.cluster.config(at);
-        Identity {
-            version: PROTOCOL_VERSION,
-            cluster: config.cluster.clone(),
-            founding: state.founding,
-            group: config.group.clone(),
-            node: config.node.clone(),
-            disk: state.disk,
-            incarnation: state.incarnation,
-            timing: config.timing.fingerprint(),
-            priority: config.priority,
-            amnesiac: state.named.is_none(),
-        }
+        Identity::of(self.cluster.config(at), &state)
     }
 }
 
