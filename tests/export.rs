@@ -10,9 +10,12 @@ mod crew;
 mod failing;
 #[path = "export/log.rs"]
 mod log;
+#[path = "export/measure.rs"]
+mod measure;
 #[path = "export/receiver.rs"]
 mod receiver;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use hustings::telemetry::{Init, InitError, init};
@@ -20,7 +23,7 @@ use hustings::telemetry::{Init, InitError, init};
 use certificates::Authority;
 use crew::Crew;
 use failing::{Collector, Failure};
-use receiver::Receiver;
+use receiver::{Receiver, Refusal};
 
 /// Longer than anything here may take; a failure, not a measure.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -85,6 +88,45 @@ fn by_grpc_everything_arrives() {
     assert_arrives(&receiver, to(&receiver.address(), By::Grpc));
 }
 
+/// As Jaeger and Tempo do: that is no failure, and no span is lost over it.
+#[test]
+fn a_collector_that_takes_spans_only_gets_all_of_them() {
+    log::start();
+    for by in [By::Grpc, By::Http] {
+        let receiver = Receiver::without_metrics(by == By::Grpc, Refusal::Unknown);
+        let guard = init(to(&receiver.address(), by)).expect("it is set up");
+        let crew = Crew::start(Some(&guard));
+        crew.wait_for_leader();
+        crew.stop();
+        assert!(guard.shutdown(), "{by:?}: whatever is taken has left: {}", log::all());
+        let names: Vec<String> = receiver.spans().into_iter().map(|(_, name)| name).collect();
+        assert!(names.iter().any(|name| name == "raft.election"), "{by:?}: {names:?}");
+        assert_eq!(log::about(&receiver.address()), None, "nothing has failed");
+        assert!(log::all().contains(&format!("{} takes no metrics", address_of(&receiver, by))), "{}", log::all());
+    }
+}
+
+/// Metrics that fail at once take no spans with them that are still under way.
+#[test]
+fn metrics_that_are_refused_cost_no_spans() {
+    log::start();
+    for by in [By::Grpc, By::Http] {
+        let receiver = Receiver::without_metrics(by == By::Grpc, Refusal::Unauthorized);
+        let guard = init(to(&receiver.address(), by)).expect("it is set up");
+        let crew = Crew::start(Some(&guard));
+        crew.wait_for_leader();
+        crew.stop();
+        assert!(!guard.shutdown(), "metrics are lost");
+        let services: BTreeSet<String> = receiver.spans().into_iter().map(|(service, _)| service).collect();
+        assert_eq!(services.into_iter().collect::<Vec<_>>(), ["n0", "n1", "n2"], "{by:?}: {}", log::all());
+    }
+}
+
+fn address_of(receiver: &Receiver, by: By) -> String {
+    let path = if by == By::Http { "/v1/metrics" } else { "" };
+    format!("http://{}{path}", receiver.address())
+}
+
 #[test]
 fn by_tls_everything_arrives_and_each_side_shows_who_it_is() {
     log::start();
@@ -115,7 +157,8 @@ fn by_tls_strangers_get_nothing_across_and_are_told_why() {
         let address = format!("https://{}", receiver.address());
         for (init_with, why) in [
             (to(&address, by).trust(stranger.file()), "invalid peer certificate"),
-            (to(&address, by).trust(authority.file()).identity(&certificate, &key), "alert"),
+            // A refusal of this side's certificate may look like any end of a connection.
+            (to(&address, by).trust(authority.file()).identity(&certificate, &key), "cannot be exported"),
         ] {
             let guard = init(init_with).expect("it is set up");
             let crew = Crew::start(Some(&guard));
@@ -124,7 +167,7 @@ fn by_tls_strangers_get_nothing_across_and_are_told_why() {
             assert!(!guard.shutdown(), "nothing can have left");
             assert_eq!(receiver.spans(), []);
             let told = wait_for("a word about it", || log::about(&receiver.address()));
-            assert!(by == By::Grpc || told.contains(why), "{by:?}: {told}");
+            assert!(told.contains(why), "{by:?}: {told}");
         }
     }
 }
@@ -156,19 +199,22 @@ fn certificates_that_are_none_are_refused_at_once() {
     );
 }
 
+fn to_failing(collector: &Collector, by: By, authority: &Authority) -> Init {
+    if collector.failure == Failure::MuteTls {
+        return to(&format!("https://{}", collector.address()), by).trust(authority.file());
+    }
+    to(collector.address(), by)
+}
+
 /// Whatever becomes of an export, heartbeats come on time and the shutdown ends.
 fn assert_harmless(failure: Failure, by: By) {
     log::start();
-    let collector = Collector::start(failure);
-    let scheme = if failure == Failure::MuteTls { "https" } else { "http" };
-    let authority = Authority::new();
-    let init_with = to(&format!("{scheme}://{}", collector.address()), by);
-    let init_with = if failure == Failure::MuteTls { init_with.trust(authority.file()) } else { init_with };
-    let guard = init(init_with).expect("it is set up");
+    let (collector, authority) = (Collector::start(failure), Authority::new());
+    let guard = init(to_failing(&collector, by, &authority)).expect("it is set up");
     let crew = Crew::start(Some(&guard));
     crew.wait_for_leader();
     // Each heartbeat is a span. The first export begins after five seconds.
-    let longest = crew.listen_to_heartbeats(60);
+    let longest = crew.listen_to_heartbeats(60).last().copied().expect("heartbeats");
     assert!(longest < Duration::from_secs(3), "{failure:?} {by:?}: a follower waited {longest:?} for a heartbeat");
     collector.assert_was_asked();
     crew.stop();

@@ -185,9 +185,10 @@ pub(super) fn shut_down(providers: Vec<Closable>, limit: Duration) -> bool {
         }
     }
     let until = std::time::Instant::now() + limit;
-    (0..waiting).all(|_| {
+    // One that fails at once is no reason to leave the others alone.
+    (0..waiting).fold(true, |complete, _| {
         let rest = until.saturating_duration_since(std::time::Instant::now());
-        finished.recv_timeout(rest).unwrap_or(false)
+        finished.recv_timeout(rest).unwrap_or(false) && complete
     })
 }
 
@@ -271,7 +272,7 @@ impl SpanExporter for Outbound {
         let task = self.runtime.spawn(async move { within(limit, inner.export(batch)).await });
         let result = match task.await {
             Ok(result) => result,
-            Err(error) => Err(OTelSdkError::InternalFailure(error.to_string())),
+            Err(_) => Err(OTelSdkError::InternalFailure("given up at the shutdown".to_owned())),
         };
         self.news.tell(&result);
         result

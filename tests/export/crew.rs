@@ -14,19 +14,17 @@ use tokio::runtime::Runtime;
 
 use super::wait_for;
 
-const HEARTBEAT: Duration = Duration::from_millis(100);
-
 pub(crate) struct Crew {
     electors: Vec<Elector>,
     witnesses: Vec<Witness>,
     runtime: Runtime,
 }
 
-/// Keeps what the driver hands over, and the longest time between two heartbeats.
+/// Keeps what the driver hands over, and the times between heartbeats.
 #[derive(Clone, Default)]
 struct Witness {
     vitals: Arc<OnceLock<Arc<Vitals>>>,
-    longest: Arc<Mutex<Duration>>,
+    intervals: Arc<Mutex<Vec<Duration>>>,
 }
 
 impl Observer for Witness {
@@ -36,8 +34,7 @@ impl Observer for Witness {
     }
     fn beat(&mut self, beat: &Beat) {
         if let BeatKind::Received { interval: Some(interval), .. } = &beat.kind {
-            let mut longest = self.longest.lock().unwrap();
-            *longest = (*longest).max(*interval);
+            self.intervals.lock().unwrap().push(*interval);
         }
     }
 }
@@ -54,6 +51,10 @@ fn member(at: usize) -> NodeId {
 
 impl Crew {
     pub(crate) fn start(guard: Option<&Guard>) -> Crew {
+        Crew::start_with(guard, Duration::from_millis(100))
+    }
+
+    pub(crate) fn start_with(guard: Option<&Guard>, heartbeat: Duration) -> Crew {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let network = MemoryNetwork::new(5);
         let (mut electors, mut witnesses) = (Vec::new(), Vec::new());
@@ -64,7 +65,7 @@ impl Crew {
                 .node(member(at).as_str())
                 .members((0..3).map(|at| member(at).to_string()))
                 .volatile()
-                .timing(Timing::of(HEARTBEAT))
+                .timing(Timing::of(heartbeat))
                 .transport(network.transport(&member(at)))
                 .heartbeats_per_trace(1)
                 .observer(witness.clone());
@@ -84,15 +85,18 @@ impl Crew {
         });
     }
 
-    /// Waits until two followers have heard so many heartbeats more, and gives the longest time between two.
-    pub(crate) fn listen_to_heartbeats(&self, count: u64) -> Duration {
+    /// Waits until two followers have heard so many heartbeats more, and gives the times between them, shortest first.
+    pub(crate) fn listen_to_heartbeats(&self, count: u64) -> Vec<Duration> {
         let before: Vec<u64> = self.witnesses.iter().map(Witness::heartbeats).collect();
         wait_for("heartbeats", || {
             let heard =
                 self.witnesses.iter().zip(&before).filter(|(witness, was)| witness.heartbeats() >= **was + count);
             (heard.count() >= 2).then_some(())
         });
-        self.witnesses.iter().map(|witness| *witness.longest.lock().unwrap()).max().unwrap_or_default()
+        let mut all: Vec<Duration> =
+            self.witnesses.iter().flat_map(|witness| witness.intervals.lock().unwrap().clone()).collect();
+        all.sort_unstable();
+        all
     }
 
     pub(crate) fn stop(self) {

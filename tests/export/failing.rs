@@ -36,7 +36,7 @@ impl Failure {
 }
 
 pub(crate) struct Collector {
-    failure: Failure,
+    pub(crate) failure: Failure,
     address: String,
     /// How many connections came.
     connections: Arc<AtomicUsize>,

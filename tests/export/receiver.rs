@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -28,8 +29,18 @@ pub(crate) struct Post {
     pub(crate) content_type: String,
 }
 
+/// What becomes of metrics.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Refusal {
+    /// There is no such service.
+    Unknown,
+    /// There is one, for others.
+    Unauthorized,
+}
+
 #[derive(Default)]
 struct Got {
+    refusal: Option<Refusal>,
     posts: Vec<Post>,
     /// Service and name.
     spans: Vec<(String, String)>,
@@ -51,6 +62,13 @@ impl Receiver {
 
     pub(crate) fn grpc(authority: Option<&Authority>) -> Receiver {
         Receiver::start(true, authority)
+    }
+
+    /// In the clear, and with no use for metrics.
+    pub(crate) fn without_metrics(grpc: bool, refusal: Refusal) -> Receiver {
+        let receiver = Receiver::start(grpc, None);
+        lock(&receiver.store).refusal = Some(refusal);
+        receiver
     }
 
     pub(crate) fn address(&self) -> String {
@@ -119,13 +137,29 @@ async fn take(grpc: bool, request: Request<Incoming>, store: Store) -> Result<Re
     };
     let path = request.uri().path().to_owned();
     let post = Post { path: path.clone(), host: header("host"), content_type: header("content-type") };
-    let Ok(body) = request.into_body().collect().await else { return Ok(Response::new(Answer::of(false, Vec::new()))) };
+    let Ok(body) = request.into_body().collect().await else { return Ok(Response::new(Answer::of(None, Vec::new()))) };
     let body = body.to_bytes();
     // A gRPC message stands behind a flag and its length.
     let message = if grpc { body.get(5..).unwrap_or_default() } else { &body };
+    let of_metrics = path.ends_with("/v1/metrics") || path.ends_with("MetricsService/Export");
+    let late = !of_metrics && lock(&store).refusal.is_some();
+    if late {
+        // Spans are still under way when metrics are refused.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     let mut got = lock(&store);
     got.posts.push(post);
-    let answer = if path.ends_with("/v1/metrics") || path.ends_with("MetricsService/Export") {
+    let kind = if grpc { "application/grpc" } else { "application/x-protobuf" };
+    let response = Response::builder().header("content-type", kind);
+    if let Some(refusal) = got.refusal.filter(|_| of_metrics) {
+        let (by_http, by_grpc) = match refusal {
+            Refusal::Unknown => (404, "12"),
+            Refusal::Unauthorized => (401, "16"),
+        };
+        let answer = response.status(if grpc { 200 } else { by_http });
+        return Ok(answer.body(Answer::of(grpc.then_some(by_grpc), Vec::new())).expect("a response"));
+    }
+    let answer = if of_metrics {
         got.measure(&ExportMetricsServiceRequest::decode(message).expect("metrics"));
         ExportMetricsServiceResponse::default().encode_to_vec()
     } else {
@@ -133,9 +167,7 @@ async fn take(grpc: bool, request: Request<Incoming>, store: Store) -> Result<Re
         ExportTraceServiceResponse::default().encode_to_vec()
     };
     drop(got);
-    let kind = if grpc { "application/grpc" } else { "application/x-protobuf" };
-    let answer = Response::builder().header("content-type", kind).body(Answer::of(grpc, answer));
-    Ok(answer.expect("a response"))
+    Ok(response.body(Answer::of(grpc.then_some("0"), answer)).expect("a response"))
 }
 
 impl Got {
@@ -161,18 +193,18 @@ impl Got {
 /// A body, and behind it by gRPC its status.
 struct Answer {
     body: Full<Bytes>,
-    status: bool,
+    status: Option<&'static str>,
 }
 
 impl Answer {
-    fn of(grpc: bool, message: Vec<u8>) -> Answer {
+    fn of(status: Option<&'static str>, message: Vec<u8>) -> Answer {
         let mut bytes = Vec::new();
-        if grpc {
+        if status == Some("0") {
             bytes.push(0);
             bytes.extend(u32::try_from(message.len()).expect("a short answer").to_be_bytes());
         }
         bytes.extend(message);
-        Answer { body: Full::new(Bytes::from(bytes)), status: grpc }
+        Answer { body: Full::new(Bytes::from(bytes)), status }
     }
 }
 
@@ -185,11 +217,10 @@ impl hyper::body::Body for Answer {
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
         let frame = std::task::ready!(std::pin::Pin::new(&mut self.body).poll_frame(context));
-        if frame.is_none() && std::mem::take(&mut self.status) {
-            let trailers = [("grpc-status", "0")].map(|(name, value)| {
-                (hyper::header::HeaderName::from_static(name), hyper::header::HeaderValue::from_static(value))
-            });
-            return std::task::Poll::Ready(Some(Ok(hyper::body::Frame::trailers(trailers.into_iter().collect()))));
+        if let Some(status) = self.status.take_if(|_| frame.is_none()) {
+            let mut trailers = hyper::HeaderMap::new();
+            trailers.insert("grpc-status", hyper::header::HeaderValue::from_static(status));
+            return std::task::Poll::Ready(Some(Ok(hyper::body::Frame::trailers(trailers))));
         }
         std::task::Poll::Ready(frame)
     }
