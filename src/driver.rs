@@ -8,11 +8,13 @@
 //! before anybody else can hear of it (PROPERTIES E5).
 
 mod calls;
+mod collective;
 mod command;
 mod group;
 mod office;
 mod pulse;
 mod run;
+mod show;
 #[cfg(test)]
 mod tests;
 mod timer;
@@ -29,7 +31,9 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use command::StartWhen;
-pub(crate) use command::{ChangeFailure, Command, Guard, Mail, NotLeading, Parcel, ProclaimFailure, TransferFailure};
+pub(crate) use command::{
+    ChangeFailure, Command, Guard, Mail, NotLeading, Parcel, ProclaimFailure, Transfer, TransferFailure,
+};
 pub use office::LossCause;
 pub use view::{Cause, Events, View, ViewWatch};
 

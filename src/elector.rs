@@ -28,6 +28,7 @@
 //! ```
 
 mod builder;
+mod carrier;
 mod error;
 mod leadership;
 mod work;
@@ -41,12 +42,18 @@ use tokio::sync::oneshot;
 
 pub use crate::driver::{Cause, Events, LossCause, StartWhen, View, ViewWatch};
 pub use builder::{DRAIN_LIMIT, ElectorBuilder, HEARTBEATS_PER_TRACE};
+pub use carrier::CarrierError;
 pub use error::{
-    BoxError, LeadError, MembershipError, ProclaimError, ResignError, StartError, TransferDone, TransferError,
+    BoxError, LeadError, MembershipError, ProclaimError, ResignError, StartError, StatusError, TransferDone,
+    TransferError,
 };
 pub use leadership::{CancelToken, Fence, Leadership};
 
-use crate::driver::{ChangeFailure, Command, Handle, NotLeading, ProclaimFailure};
+pub use crate::observer::{CollectiveState, DiskState, MemberState, STATUS_LEN_MAX};
+#[cfg(feature = "telemetry")]
+pub use crate::telemetry::LinkOutcome;
+
+use crate::driver::{ChangeFailure, Command, Handle, NotLeading, ProclaimFailure, Transfer};
 use crate::event::Change;
 use crate::message::{Reply, Request};
 use crate::observer::recent::{ElectionSummary, Recent};
@@ -119,7 +126,7 @@ impl Elector {
     /// Waits until this node leads, and returns its leadership: when nobody else can ([`StartWhen::Exclusive`]), unless
     /// the builder said otherwise.
     ///
-    /// It forces no election. Calls that wait at the same time share one leadership, and so does one that comes while it
+    /// It forces no election ([`Elector::campaign_now`] does). Calls that wait at the same time share one leadership, and so does one that comes while it
     /// is held. A term whose work has ended is not led again: the call waits for the next one.
     ///
     /// # Errors
@@ -137,6 +144,21 @@ impl Elector {
         self.shared.handle.send(Command::Lead { when, reply });
         let guard = guard.await.map_err(|_| LeadError::Stopped)?;
         Ok(Leadership::new(guard, when))
+    }
+
+    /// Orders this node to stand for election at once, instead of when its timeout ends. Returns before that.
+    ///
+    /// It only asks: voters that hear a leader refuse, with a reason ([`Elector::explain`] tells), and the node follows it
+    /// again at its next heartbeat. A node that leads, stands already, or has no vote is as it was. To make another node leader, ask
+    /// the one that leads ([`Elector::transfer_to`]). In the trace, the election links to the caller's current span.
+    ///
+    /// # Errors
+    /// [`LeadError::Stopped`].
+    pub fn campaign_now(&self) -> Result<(), LeadError> {
+        match self.shared.handle.send(Command::Campaign { context: caller() }) {
+            true => Ok(()),
+            false => Err(LeadError::Stopped),
+        }
     }
 
     /// Runs `work` whenever this node leads, until it returns while leading.
@@ -178,12 +200,13 @@ impl Elector {
     }
 
     /// Hands leadership over to `to`, or to the best successor, once the work has ended. Returns when somebody else leads.
+    /// In the trace, `raft.transfer` links to the caller's current span.
     ///
     /// # Errors
     /// [`TransferError::NotLeader`] at once if this node does not lead; the others say whether it still does.
     pub async fn transfer_to(&self, to: Option<NodeId>) -> Result<TransferDone, TransferError> {
         let (reply, outcome) = oneshot::channel();
-        self.shared.handle.send(Command::Transfer { term: None, to, reply });
+        self.shared.handle.send(Command::Transfer(Transfer { term: None, to, context: caller(), reply }));
         leadership::transferred(outcome).await
     }
 
@@ -260,6 +283,38 @@ impl Elector {
         }
     }
 
+    /// What this node knows of the whole group: each member's role, term, record, disk and voice, as last seen. `None`
+    /// once the node has stopped.
+    ///
+    /// Asks nobody but the node itself: on a leader it is at most a heartbeat old, on a follower most of it is old or
+    /// unknown, and says so ([`CollectiveState`]).
+    pub async fn collective_state(&self) -> Option<CollectiveState> {
+        let (reply, state) = oneshot::channel();
+        self.shared.handle.send(Command::Collective { reply });
+        state.await.ok()
+    }
+
+    /// What the application says of itself: a few words (`warming up`), at most
+    /// [`STATUS_LEN_MAX`] bytes. Empty takes it back.
+    ///
+    /// It stays on this node: no message carries it to the others. It is shown in this node's own entry of
+    /// [`Elector::collective_state`], and, when it changes, in the event `raft.collective_state` of this node's trace, at most
+    /// once a second.
+    ///
+    /// # Errors
+    /// [`StatusError`]; the status is as it was.
+    pub fn set_status(&self, status: impl AsRef<str>) -> Result<(), StatusError> {
+        let status = status.as_ref();
+        if status.len() > STATUS_LEN_MAX {
+            return Err(StatusError::TooLong { len: status.len(), max: STATUS_LEN_MAX });
+        }
+        let status = Some(status).filter(|status| !status.is_empty()).map(Arc::from);
+        match self.shared.handle.send(Command::SetStatus { status }) {
+            true => Ok(()),
+            false => Err(StatusError::Stopped),
+        }
+    }
+
     /// Leaves: revokes the guard, waits for the work to end while heartbeats go on, hands over, stops listening, and
     /// releases the storage. Returns when all that is done.
     ///
@@ -294,4 +349,12 @@ impl Elector {
     pub fn lag(&self) -> (Duration, Duration) {
         (self.shared.handle.lag.newest(), self.shared.handle.lag.largest())
     }
+}
+
+/// The trace context of whoever calls, where there is one.
+fn caller() -> TraceContext {
+    #[cfg(feature = "telemetry")]
+    return crate::telemetry::caller();
+    #[cfg(not(feature = "telemetry"))]
+    TraceContext::NONE
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Record, RecordId};
+use crate::config::Config;
+use crate::record::{HardState, Record, RecordId};
 use crate::types::{ClusterId, DiskId, Founding, GroupId, Incarnation, NodeId, Term, TraceContext};
 
 /// The protocol version that this release speaks. A later release understands the previous one too.
@@ -42,6 +43,22 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// What a node of that configuration says of itself with that state.
+    pub(crate) fn of(config: &Config, state: &HardState) -> Identity {
+        Identity {
+            version: PROTOCOL_VERSION,
+            cluster: config.cluster.clone(),
+            founding: state.founding,
+            group: config.group.clone(),
+            node: config.node.clone(),
+            disk: state.disk,
+            incarnation: state.incarnation,
+            timing: config.timing.fingerprint(),
+            priority: config.priority,
+            amnesiac: state.named.is_none(),
+        }
+    }
+
     /// The parts that a promise is made to.
     #[must_use]
     pub fn holder(&self) -> Holder {

@@ -9,6 +9,8 @@ mod leader;
 mod membership;
 mod office;
 mod pre_candidate;
+mod round;
+mod view;
 mod voter;
 mod writes;
 mod wrong;
@@ -22,11 +24,11 @@ use rand::{RngExt, SeedableRng};
 
 use crate::config::Config;
 use crate::event::{Alarm, CallId, Change, Event, EventKind, LossOfLeader, Role, WriteId};
-use crate::message::{CallError, Hearsay, Holder, Identity, PROTOCOL_VERSION, Reply, Request, RequestBody, RequestId};
+use crate::message::{CallError, Hearsay, Holder, Identity, Reply, Request, RequestBody, RequestId};
 use crate::mutant::{self, Mutant};
-use crate::promise::{Lease, Promises};
+use crate::promise::Promises;
 use crate::quorum::quorum;
-use crate::record::{HardState, Record, RecordId};
+use crate::record::{HardState, Record};
 use crate::types::{NodeId, Term, Time, TraceContext};
 
 use candidate::Candidate;
@@ -348,111 +350,6 @@ impl Node {
         };
         role.min(self.handover.as_ref().map_or(Time::NEVER, |handover| handover.deadline))
     }
-
-    /// Its configuration.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// Who it is on the wire.
-    #[must_use]
-    pub fn identity(&self) -> &Arc<Identity> {
-        &self.identity
-    }
-
-    /// Its role.
-    #[must_use]
-    pub fn role(&self) -> Role {
-        self.part.role()
-    }
-
-    /// Its term.
-    #[must_use]
-    pub fn term(&self) -> Term {
-        self.hard.term
-    }
-
-    /// The leader it knows, itself included.
-    #[must_use]
-    pub fn leader(&self) -> Option<&NodeId> {
-        match &self.part {
-            Part::Follower(follower) => follower.leader.as_ref().map(|following| &following.holder.node),
-            Part::Leader(_) => Some(&self.config.node),
-            _ => None,
-        }
-    }
-
-    /// A leader that it knows of only from neighbours, with the age of the last direct contact. Delays nothing.
-    #[must_use]
-    pub fn hearsay(&self) -> Option<Hearsay> {
-        let (hearsay, received) = self.hearsay.as_ref()?;
-        let age = hearsay.age + self.now.since(*received);
-        (age < self.config.timing.election_timeout_max).then(|| Hearsay { age, ..hearsay.clone() })
-    }
-
-    /// What it may claim as leader; `None` unless it leads. What a guard is published from.
-    #[must_use]
-    pub fn lease(&self) -> Option<&Lease> {
-        match &self.part {
-            Part::Leader(leader) => Some(&leader.lease),
-            _ => None,
-        }
-    }
-
-    /// The term under which user work runs, or still runs.
-    #[must_use]
-    pub fn working(&self) -> Option<Term> {
-        self.working
-    }
-
-    /// The state as decided in memory; the disk may be behind.
-    #[must_use]
-    pub fn hard_state(&self) -> &HardState {
-        &self.hard
-    }
-
-    /// The newest record known to be committed. Memory only: unknown after a restart.
-    #[must_use]
-    pub fn committed(&self) -> Option<&Record> {
-        self.committed.as_deref()
-    }
-
-    /// The newest record that is durable here.
-    #[must_use]
-    pub fn durable(&self) -> Option<RecordId> {
-        self.durable.last
-    }
-
-    /// When a leader sent its newest round of heartbeats; those that it repeats since belong to that round.
-    #[must_use]
-    pub fn newest_round(&self) -> Option<Time> {
-        match &self.part {
-            Part::Leader(leader) => Some(leader.newest_round_at()),
-            _ => None,
-        }
-    }
-
-    /// As leader: the newest moment at which a quorum was in contact (the sending time of heartbeats that it answered).
-    #[must_use]
-    pub fn quorum_contact(&self) -> Option<Time> {
-        match &self.part {
-            Part::Leader(leader) => Some(leader.quorum_contact(self.now)),
-            _ => None,
-        }
-    }
-
-    /// Whether its disk may not vote yet (PROPERTIES D2).
-    #[must_use]
-    pub fn is_amnesiac(&self) -> bool {
-        self.durable.named.is_none() && !mutant::on(Mutant::AmnesiacVotes)
-    }
-
-    /// What it owes to leaders, former leaders and itself.
-    #[must_use]
-    pub fn promises(&self) -> &Promises {
-        &self.promises
-    }
 }
 
 /// The two mutators, and what every role uses.
@@ -571,24 +468,6 @@ impl Node {
             last_contact: following.contact,
             cause,
         });
-    }
-}
-
-impl Identity {
-    /// What a node of that configuration says of itself with that state.
-    pub(crate) fn of(config: &Config, state: &HardState) -> Identity {
-        Identity {
-            version: PROTOCOL_VERSION,
-            cluster: config.cluster.clone(),
-            founding: state.founding,
-            group: config.group.clone(),
-            node: config.node.clone(),
-            disk: state.disk,
-            incarnation: state.incarnation,
-            timing: config.timing.fingerprint(),
-            priority: config.priority,
-            amnesiac: state.named.is_none(),
-        }
     }
 }
 

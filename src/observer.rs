@@ -7,17 +7,21 @@ use crate::message::RequestId;
 use crate::types::{GroupId, TraceContext};
 
 mod beat;
+mod collective;
 pub mod journal;
+mod order;
 pub mod recent;
 mod vitals;
 
 pub use beat::{Beat, BeatKind};
+pub use collective::{CollectiveState, DiskState, MemberState, STATUS_LEN_MAX};
+pub use order::{Order, OrderKind};
 pub use vitals::{Traffic, Vitals, Workload};
 
 /// Gets every event, in order, never lossy. Called on the driver's thread: it must not block.
 ///
-/// One method is all that most need. The other two are about what goes on all the time, and is no event for that reason:
-/// the counts and ages that a metric reads when it is asked, and one round of heartbeats in many.
+/// One method is all that most need. The others are about what is no event of the machine: the counts and ages that a
+/// metric reads when it is asked, one round of heartbeats in many, who gave an order, and the group as a whole.
 pub trait Observer: Send + 'static {
     /// Takes note of an event.
     fn observe(&mut self, event: &Event);
@@ -30,6 +34,17 @@ pub trait Observer: Send + 'static {
     /// Takes note of a heartbeat that was picked: one round in many, the first of a leadership, one that ends a gap.
     fn beat(&mut self, beat: &Beat) {
         let _ = beat;
+    }
+
+    /// Takes note of an order of the user, before what comes of it.
+    fn order(&mut self, order: &Order) {
+        let _ = order;
+    }
+
+    /// Takes note of the whole group as this node sees it: when it is established (right after that event), when a
+    /// leader sees it change, and when the application says something new of itself; at most once a second but for the first.
+    fn collective(&mut self, state: &CollectiveState) {
+        let _ = state;
     }
 }
 

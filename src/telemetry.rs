@@ -5,9 +5,48 @@
 //! [`registry`] lists everything that is emitted. All this speaks the OpenTelemetry *API*
 //! only, so an application's own provider decides where spans go. With the feature `otlp`, `init` builds one.
 //!
+//! # The application's own spans
+//!
+//! An application that uses `tracing` with the layer of `tracing-opentelemetry` joins its spans to the election that
+//! allowed them: [`Leadership::link`](crate::elector::Leadership::link) adds a link `authorized_by`, and says by a
+//! [`LinkOutcome`] whether it was kept. [`Leadership::carrier`](crate::elector::Leadership::carrier) takes fence and context along with a message, and
+//! [`Fence::from_carrier`](crate::elector::Fence::from_carrier) reads the fence there. The election that
+//! [`Elector::campaign_now`](crate::elector::Elector::campaign_now) orders, and a transfer, link to the caller's current
+//! span as `triggered_by`.
+//!
+//! # Who the agent is
+//!
+//! Attributes that say which program acts (`gen_ai.agent.id`, `gen_ai.agent.name`, `gen_ai.agent.version`,
+//! `service.instance.id`) belong on the *resource* of the application's provider: set them there, once, or by
+//! `OTEL_RESOURCE_ATTRIBUTES`. They never stand on the spans of an election, which say which *node* acts
+//! (`raft.node.id`, `raft.node.incarnation`): an agent may be served by many nodes, and a node's election is not an
+//! agent's act. With one provider for both, elections bear the application's resource; with one for each node
+//! (`telemetry::init`) they bear the node's.
+//!
+//! ```
+//! use hustings::telemetry::Spans;
+//! use opentelemetry::KeyValue;
+//! use opentelemetry_sdk::Resource;
+//! use opentelemetry_sdk::trace::SdkTracerProvider;
+//!
+//! let resource = Resource::builder()
+//!     .with_service_name("planner")
+//!     .with_attributes([
+//!         KeyValue::new("service.instance.id", "planner-0/3"),
+//!         KeyValue::new("gen_ai.agent.id", "agent-7"),
+//!         KeyValue::new("gen_ai.agent.name", "planner"),
+//!         KeyValue::new("gen_ai.agent.version", "1.4.2"),
+//!     ])
+//!     .build();
+//! let provider = SdkTracerProvider::builder().with_resource(resource).build();
+//! let spans = Spans::builder().provider(provider.clone()); // and the layer: `.with_tracer(provider.tracer("planner"))`
+//! # drop(spans);
+//! ```
+//!
 //! Nothing here has an effect on the protocol: without a provider, with a dead collector or with a hostile
 //! `traceparent` the election is the same.
 
+mod bridge;
 mod keys;
 mod log;
 mod metrics;
@@ -26,6 +65,8 @@ mod settings;
 #[cfg(feature = "otlp")]
 pub use init::{Guard, Init, InitError, init};
 
+pub use bridge::{LinkOutcome, TRACING_OPENTELEMETRY_VERSION};
+pub(crate) use bridge::{caller, link};
 pub use log::TARGET;
 pub use metrics::Metrics;
 #[cfg(feature = "otel-sdk")]

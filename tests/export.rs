@@ -214,8 +214,11 @@ fn assert_harmless(failure: Failure, by: By) {
     let crew = Crew::start(Some(&guard));
     crew.wait_for_leader();
     // Each heartbeat is a span. The first export begins after five seconds.
-    let longest = crew.listen_to_heartbeats(60).last().copied().expect("heartbeats");
-    assert!(longest < Duration::from_secs(3), "{failure:?} {by:?}: a follower waited {longest:?} for a heartbeat");
+    let intervals = crew.listen_to_heartbeats(60);
+    let (usual, longest) = (intervals[intervals.len() / 2], intervals[intervals.len() - 1]);
+    // Not as long as an export waits, which is ten seconds; a busy machine alone may cost two or three.
+    let late = longest > Duration::from_secs(8) || usual > Duration::from_secs(1);
+    assert!(!late, "{failure:?} {by:?}: a follower waited {longest:?} for a heartbeat, and {usual:?} for most");
     collector.assert_was_asked();
     crew.stop();
     // On a thread of its own, so that a hang is seen as one.

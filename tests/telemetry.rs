@@ -3,6 +3,12 @@
 #[path = "telemetry/stage.rs"]
 mod stage;
 
+#[path = "telemetry/application.rs"]
+mod application;
+#[path = "telemetry/audit.rs"]
+mod audit;
+#[path = "telemetry/collective.rs"]
+mod collective;
 #[path = "telemetry/elections.rs"]
 mod elections;
 #[path = "telemetry/heartbeats.rs"]
@@ -15,6 +21,10 @@ mod logs;
 mod metrics;
 #[path = "telemetry/offices.rs"]
 mod offices;
+#[path = "telemetry/plays.rs"]
+mod plays;
+#[path = "telemetry/registry.rs"]
+mod registry;
 #[path = "telemetry/sampling.rs"]
 mod sampling;
 #[path = "telemetry/traps.rs"]

@@ -2,6 +2,9 @@
 
 #![cfg(feature = "otlp")]
 
+#[allow(dead_code)]
+#[path = "telemetry/audit.rs"]
+mod audit;
 #[path = "telemetry/stage.rs"]
 #[allow(dead_code)]
 mod stage;

@@ -7,8 +7,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::office::{LossCause, Office};
 use crate::event::Change;
+use crate::message::Identity;
 use crate::node::{Input, MembershipRefused, TransferRefused};
-use crate::types::{NodeId, Term, Time};
+use crate::observer::CollectiveState;
+use crate::types::{NodeId, Term, Time, TraceContext};
 
 /// When user work may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -39,20 +41,36 @@ pub(crate) enum Parcel {
 pub(crate) enum Command {
     /// Hand out a guard once this node is established.
     Lead { when: StartWhen, reply: oneshot::Sender<Arc<Guard>> },
+    /// Stand for election at once, by order of whoever that context belongs to.
+    Campaign { context: TraceContext },
     /// Ask a quorum whether this term of office still holds.
     Verify { term: Term, reply: oneshot::Sender<Result<(), LossCause>> },
     /// Give up leadership, of this term only if one is named.
     Resign { term: Option<Term>, reply: Option<oneshot::Sender<Result<Term, NotLeading>>> },
     /// Hand over.
-    Transfer { term: Option<Term>, to: Option<NodeId>, reply: oneshot::Sender<Result<NodeId, TransferFailure>> },
+    Transfer(Transfer),
     /// Replace the proclaimed value.
     Proclaim { value: Bytes, reply: oneshot::Sender<Result<(), ProclaimFailure>> },
     /// Add a member, or remove one.
     Change { change: Change, node: NodeId, address: Option<String>, reply: oneshot::Sender<Result<(), ChangeFailure>> },
+    /// Tell of the whole group.
+    Collective { reply: oneshot::Sender<CollectiveState> },
+    /// What the application says of itself from now on.
+    SetStatus { status: Option<Arc<str>> },
     /// Drain, hand over, leave.
     Shutdown,
     /// The last guard of this term was dropped.
     WorkEnded { term: Term },
+}
+
+/// A wish to hand over, of this term only if one is named.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    pub(crate) term: Option<Term>,
+    pub(crate) to: Option<NodeId>,
+    /// Of whoever asks.
+    pub(crate) context: TraceContext,
+    pub(crate) reply: oneshot::Sender<Result<NodeId, TransferFailure>>,
 }
 
 /// This node does not lead. Nothing was changed.
@@ -104,6 +122,7 @@ impl Mail {
 /// User work under one term: all clones of a `Leadership` share one, and its drop ends the work.
 #[derive(Debug)]
 pub(crate) struct Guard {
+    pub(crate) who: Arc<Identity>,
     pub(crate) office: Arc<Office>,
     pub(crate) group: usize,
     pub(crate) mail: Mail,

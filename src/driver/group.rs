@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
+use super::collective::Collective;
 use super::command::{
     ChangeFailure, Guard, Mail, NotLeading, ProclaimFailure, StartWhen, TransferFailure, Waiter, tell,
 };
@@ -42,6 +43,7 @@ pub(super) struct Group {
     pub(super) id: GroupId,
     pub(super) node: Node,
     pub(super) pulse: Pulse,
+    pub(super) collective: Collective,
     /// The deadline under which the group stands in the driver's queue.
     pub(super) armed: Time,
     /// The core knows of the pause that the driver is coming out of.
@@ -76,6 +78,7 @@ impl Group {
             listed: listed.unwrap_or_else(|| node.config().members.clone()),
             node,
             pulse,
+            collective: Collective::new(),
             armed: Time::NEVER,
             pause_told: false,
             published,
@@ -198,7 +201,8 @@ impl Group {
                 None => return,
             },
             None if self.node.working() == Some(office.term) => {
-                let guard = Arc::new(Guard { office: office.clone(), group: index, mail: mail.clone() });
+                let who = self.node.identity().clone();
+                let guard = Arc::new(Guard { who, office: office.clone(), group: index, mail: mail.clone() });
                 let guard_ref = Arc::downgrade(&guard);
                 self.work = Some(Work { office: office.clone(), guard: guard_ref, overrun_reported: false });
                 guard

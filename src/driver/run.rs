@@ -1,17 +1,19 @@
 //! The loop itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::calls::Calls;
-use super::command::{ChangeFailure, Command, NotLeading, Parcel, ProclaimFailure, TransferFailure, Waiter, tell};
+use super::command::{
+    ChangeFailure, Command, NotLeading, Parcel, ProclaimFailure, Transfer, TransferFailure, Waiter, tell,
+};
 use super::group::Group;
 use super::office::LossCause;
 use super::pulse::{Pulse, is_heartbeat};
+use super::show::{Observers, ask};
 use super::timer::Timer;
 use super::writer::{Job, Writer};
 use super::{Doors, Handle, Setup, StartFailure};
@@ -20,7 +22,7 @@ use crate::event::{CallId, Change, Role};
 use crate::message::{Reply, ReplyBody, RequestBody};
 use crate::mutant::{self, Mutant};
 use crate::node::{Input, Node, Output};
-use crate::observer::{Beat, NoPropagator, Observer, Propagator, Vitals, Workload};
+use crate::observer::{Order, OrderKind, Propagator, Vitals, Workload};
 use crate::transport::{AnyTransport, Incoming};
 use crate::types::{GroupId, NodeId, Time, TraceContext};
 
@@ -54,7 +56,7 @@ struct Driver {
     calls: Calls,
     transport: Arc<dyn AnyTransport>,
     workload: Arc<Workload>,
-    observers: Vec<Box<dyn Observer>>,
+    observers: Observers,
     propagator: Box<dyn Propagator>,
     groups: Vec<Option<Group>>,
     names: BTreeMap<GroupId, usize>,
@@ -84,7 +86,7 @@ impl Driver {
             timer: Timer::new(),
             writer,
             transport,
-            observers,
+            observers: Observers::new(observers),
             propagator,
             groups: Vec::with_capacity(configs.len()),
             names: BTreeMap::new(),
@@ -100,7 +102,7 @@ impl Driver {
             driver.names.insert(config.group.clone(), at);
             let node = Node::new(config, state, rand::random(), now, &mut driver.out);
             let vitals = Arc::new(Vitals::new(node.identity().clone(), driver.workload.clone()));
-            driver.observers.retain_mut(|observer| show(|| observer.attach(&vitals)));
+            driver.observers.show(|observer| observer.attach(&vitals));
             let pulse = Pulse::new(&node, vitals, beat_every);
             driver.groups.push(Some(Group::new(node, pulse, drain_limit)));
             driver.carry_out(at, now);
@@ -271,6 +273,7 @@ impl Driver {
             group.node.step(now, Input::Paused(now.since(group.armed)), &mut self.out);
         }
         group.pulse.note_input(now, &group.node, &input);
+        group.collective.note_input(now, &group.node, &input);
         group.node.step(now, input, &mut self.out);
         self.carry_out(at, now);
     }
@@ -287,14 +290,7 @@ impl Driver {
             let job = Job { group: at, id: group.id.clone(), write: persist.write, state: persist.state };
             self.writer.write(job, &self.doors.mail);
         }
-        for event in &out.events {
-            self.observers.retain_mut(|observer| show(|| observer.observe(event)));
-        }
-        group.pulse.note_output(now, &group.node, out);
-        if let Some(beats) = group.pulse.take_beats() {
-            show_beats(&mut self.observers, &beats);
-            group.pulse.shown(beats);
-        }
+        self.observers.show_output(now, group, out);
         group.stream(&out.events);
         for mut request in out.requests.drain(..) {
             let beat = is_heartbeat(&request);
@@ -391,19 +387,19 @@ impl Driver {
                     self.input(at, Input::Resign);
                 }
             },
-            Command::Transfer { term, to, reply } => {
-                if term.is_some() && in_term(term).is_none() {
-                    let not_leading = crate::node::TransferRefused::NotLeader;
-                    return tell(reply, Err(TransferFailure::Refused(not_leading)));
+            Command::Campaign { context } => {
+                if !group.node.may_stand() {
+                    return;
                 }
-                match group.node.can_transfer(to.as_ref()) {
-                    Err(refused) => tell(reply, Err(TransferFailure::Refused(refused))),
-                    Ok(successor) => {
-                        group.wish(LossCause::Transferring);
-                        group.wait(Waiter::Transfer { reply });
-                        self.input(at, Input::Transfer(Some(successor)));
-                    }
-                }
+                let who = group.node.identity().clone();
+                self.observers.show_order(&Order { who, kind: OrderKind::Campaign, context });
+                self.input(at, Input::Campaign);
+            }
+            Command::Transfer(transfer) => self.transfer(at, transfer),
+            Command::Collective { reply } => tell(reply, group.collective.state(clock::now(), &group.node)),
+            Command::SetStatus { status } => {
+                group.collective.set_status(status);
+                self.observers.show_news(clock::now(), group, false);
             }
             Command::Change { change, node, address, reply } => self.change(at, change, node, address, reply),
             Command::Proclaim { value, reply } => match in_term(None) {
@@ -422,6 +418,26 @@ impl Driver {
                 if group.end_work(term) {
                     self.end_work(at, term);
                 }
+            }
+        }
+    }
+
+    fn transfer(&mut self, at: usize, transfer: Transfer) {
+        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
+        let Transfer { term, to, context, reply } = transfer;
+        let in_office = group.office().is_some_and(|office| term.is_none_or(|term| term == office.term));
+        if term.is_some() && !in_office {
+            let not_leading = crate::node::TransferRefused::NotLeader;
+            return tell(reply, Err(TransferFailure::Refused(not_leading)));
+        }
+        match group.node.can_transfer(to.as_ref()) {
+            Err(refused) => tell(reply, Err(TransferFailure::Refused(refused))),
+            Ok(successor) => {
+                let who = group.node.identity().clone();
+                self.observers.show_order(&Order { who, kind: OrderKind::Transfer, context });
+                group.wish(LossCause::Transferring);
+                group.wait(Waiter::Transfer { reply });
+                self.input(at, Input::Transfer(Some(successor)));
             }
         }
     }
@@ -504,29 +520,4 @@ enum Woken {
     Incoming(Incoming),
     Parcel(Parcel),
     Deadline,
-}
-
-fn show_beats(observers: &mut Vec<Box<dyn Observer>>, beats: &[Beat]) {
-    for beat in beats {
-        observers.retain_mut(|observer| show(|| observer.beat(beat)));
-    }
-}
-
-/// Shows an observer something. One that panics is dismissed, and the election goes on.
-fn show(what: impl FnOnce()) -> bool {
-    let shown = catch_unwind(AssertUnwindSafe(what));
-    if shown.is_err() {
-        tracing::error!(target: "hustings::driver", "an observer panicked, and gets no more events");
-    }
-    shown.is_ok()
-}
-
-/// Asks the propagator. One that panics is dismissed.
-fn ask<T>(propagator: &mut Box<dyn Propagator>, question: impl FnOnce(&mut dyn Propagator) -> T) -> Option<T> {
-    let answer = catch_unwind(AssertUnwindSafe(|| question(&mut **propagator)));
-    if answer.is_err() {
-        tracing::error!(target: "hustings::driver", "the propagator panicked, and is asked no more");
-        *propagator = Box::new(NoPropagator);
-    }
-    answer.ok()
 }

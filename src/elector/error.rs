@@ -110,6 +110,34 @@ impl ResignError {
     }
 }
 
+/// Why the application's status was not taken. The one before still stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StatusError {
+    /// It is too long.
+    #[error("a status of {len} bytes is longer than {max}")]
+    TooLong {
+        /// Its length, in bytes.
+        len: usize,
+        /// The most that is taken.
+        max: usize,
+    },
+    /// The elector has stopped.
+    #[error("the elector has stopped")]
+    Stopped,
+}
+
+impl StatusError {
+    /// A stable name for programs.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            StatusError::TooLong { .. } => "too_long",
+            StatusError::Stopped => "stopped",
+        }
+    }
+}
+
 /// A transfer that came about: another node leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -9,16 +9,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::{TransferDone, TransferError};
 use crate::clock;
-use crate::driver::{Command, Guard, LossCause, Parcel, StartWhen, TransferFailure};
+use crate::driver::{Command, Guard, LossCause, Parcel, StartWhen, Transfer, TransferFailure};
 use crate::node::TransferRefused;
-use crate::types::{NodeId, Term, Time, TraceContext};
+use crate::types::{ClusterId, GroupId, NodeId, Term, Time, TraceContext};
 
 /// A fencing token: strictly increasing from one leader to the next.
 ///
 /// Send it with every write. A resource that keeps the highest token it saw, and refuses smaller ones, sees no write of
 /// an old leader after one of a newer, however long that leader's process stood still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Fence(Term);
+pub struct Fence(pub(super) Term);
 
 impl Fence {
     /// The number to send.
@@ -141,12 +141,44 @@ impl Leadership {
         self.guard.office.election.get().copied().unwrap_or_default()
     }
 
+    /// Links an application's `tracing` span to the election that put this node into office: `authorized_by`.
+    ///
+    /// For the span of each act under this leadership, once a span: before or while it runs, and also before
+    /// `set_parent`, since it is not started by this. The link names the term; its trace is mirrored in the span's attribute
+    /// `raft.link.authorized_by`, for viewers that hide what links say.
+    ///
+    /// ```no_run
+    /// # async fn example(lead: hustings::elector::Leadership) {
+    /// use tracing::Instrument;
+    ///
+    /// let span = tracing::info_span!("agent.task");
+    /// lead.link(&span);
+    /// async { /* act, with `lead.fence()` */ }.instrument(span).await;
+    /// # }
+    /// ```
+    ///
+    /// The outcome says whether the span bears the link: without the layer of `tracing-opentelemetry` nothing would.
+    /// Where no layer listens, a log line says so once in the process.
+    #[cfg(feature = "telemetry")]
+    pub fn link(&self, span: &tracing::Span) -> crate::telemetry::LinkOutcome {
+        crate::telemetry::link(span, self.election_context(), self.cluster(), self.group(), self.guard.office.term)
+    }
+
+    pub(super) fn cluster(&self) -> &ClusterId {
+        &self.guard.who.cluster
+    }
+
+    pub(super) fn group(&self) -> &GroupId {
+        &self.guard.who.group
+    }
+
     /// Gives up leadership. The guard is revoked at once; the node resigns when the last clone is dropped.
     pub fn resign(&self) {
         self.send(Command::Resign { term: Some(self.guard.office.term), reply: None });
     }
 
-    /// Hands over to `to`, or to the best successor. Begins at once, whether or not the outcome is awaited.
+    /// Hands over to `to`, or to the best successor. Begins at once, whether or not the outcome is awaited. In the trace,
+    /// `raft.transfer` links to the caller's current span.
     ///
     /// The hand-over waits for the work to end: a future that awaits the outcome while it holds a clone of this
     /// leadership waits for itself, until the drain limit.
@@ -158,7 +190,8 @@ impl Leadership {
         to: Option<NodeId>,
     ) -> impl Future<Output = Result<TransferDone, TransferError>> + Send + use<> {
         let (reply, outcome) = oneshot::channel();
-        self.send(Command::Transfer { term: Some(self.guard.office.term), to, reply });
+        let term = Some(self.guard.office.term);
+        self.send(Command::Transfer(Transfer { term, to, context: super::caller(), reply }));
         transferred(outcome)
     }
 

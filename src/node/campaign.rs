@@ -150,8 +150,9 @@ impl Node {
         }
     }
 
+    /// Who may not stand keeps the leader that it follows.
     pub(super) fn campaign_by_order(&mut self) {
-        if let Part::Follower(_) = self.part {
+        if let (Part::Follower(_), true) = (&self.part, self.may_stand()) {
             self.campaign(Trigger::Manual, None, None, None);
         }
     }

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use super::campaign::Campaign;
 use super::membership::Pending;
 use super::office::Phase;
+use super::round::Rounds;
 use super::{Node, Part};
 use crate::config::Timing;
 use crate::event::{EventKind, Outcome, PersistCause, RecordCause, Role};
-use crate::message::{CallError, Reason, Reply, ReplyBody, RequestBody, RequestId, RequestKind, Verdict};
+use crate::message::{CallError, Reason, Reply, ReplyBody, RequestId, RequestKind, Verdict};
 use crate::mutant::{self, Mutant};
 use crate::promise::{Lease, lease_end};
 use crate::quorum::{quorum, reached};
@@ -28,15 +29,12 @@ pub(super) struct Leader {
     /// Check-quorum has this much grace from the election; it never enters the lease.
     grace_until: Time,
     /// The promise that is asked for.
-    ask: Duration,
-    next_heartbeat: Time,
+    pub(super) ask: Duration,
+    pub(super) next_heartbeat: Time,
     /// When the heartbeats of the newest round that are still unanswered go out once more.
-    repeat_at: Time,
+    pub(super) repeat_at: Time,
     pub(super) progress: Vec<Progress>,
-    /// When the last rounds were sent: the first request of each, and the time. A request between two rounds counts as
-    /// sent with the earlier one, which can only shorten the lease.
-    rounds: [(u64, Time); ROUNDS],
-    newest_round: usize,
+    pub(super) rounds: Rounds,
     first_id: u64,
     pub(super) committed: Option<RecordId>,
     wished: Option<Bytes>,
@@ -58,12 +56,12 @@ pub(super) struct Progress {
     /// What its disk holds, if that disk counts.
     pub(super) durable: Option<RecordId>,
     /// The request with a record that is out.
-    append: Option<(RequestId, Time)>,
+    pub(super) append: Option<(RequestId, Time)>,
     newest_reply: RequestId,
     /// When it last answered anything at all.
-    heard: Time,
+    pub(super) heard: Time,
     /// Its answer to the newest round is missing, and it is there.
-    awaited: bool,
+    pub(super) awaited: bool,
     pub(super) amnesiac: bool,
     priority: u8,
     /// A disk that it answers from, other than the one that the record names; any disk of a node that is no member.
@@ -88,12 +86,6 @@ impl Progress {
         }
     }
 }
-
-/// How often within a round a heartbeat goes out to a member that does not answer.
-const REPEATS: u32 = 4;
-
-/// A reply to a round older than this many comes too late to lengthen a lease.
-const ROUNDS: usize = 16;
 
 impl Leader {
     /// Until when the leader refuses others and stays in office (E6, E7).
@@ -143,29 +135,6 @@ impl Leader {
         self.lease.end = self.promised_by_quorum();
     }
 
-    fn sent_at(&self, id: RequestId) -> Option<Time> {
-        let round =
-            self.rounds.iter().filter(|(first, _)| *first != 0 && *first <= id.0).max_by_key(|(first, _)| *first);
-        let oldest = self.rounds.iter().map(|(first, _)| *first).min().unwrap_or(0);
-        round.filter(|(first, _)| oldest == 0 || *first >= oldest).map(|(_, at)| *at)
-    }
-
-    fn note_round(&mut self, first_id: u64, now: Time) {
-        self.newest_round = (self.newest_round + 1) % ROUNDS;
-        self.rounds[self.newest_round] = (first_id, now);
-    }
-
-    pub(super) fn newest_round_at(&self) -> Time {
-        self.rounds[self.newest_round].1
-    }
-
-    /// Who was there lately is asked again until it answers the newest round.
-    fn await_answers(&mut self, since: Time) {
-        for progress in &mut self.progress {
-            progress.awaited = progress.heard >= since;
-        }
-    }
-
     pub(super) fn progress_of(&mut self, node: &NodeId) -> Option<&mut Progress> {
         self.progress.iter_mut().find(|progress| progress.node == *node)
     }
@@ -180,7 +149,7 @@ impl Leader {
         key(a) > key(b)
     }
 
-    fn rank_of(&self, at: usize, last: Option<RecordId>, now: Time) -> Option<u8> {
+    pub(super) fn rank_of(&self, at: usize, last: Option<RecordId>, now: Time) -> Option<u8> {
         if !self.progress[at].voter {
             return None;
         }
@@ -230,8 +199,7 @@ impl Node {
             next_heartbeat: self.now + self.config.timing.heartbeat,
             repeat_at: Time::NEVER,
             progress: progress.collect(),
-            rounds: [(0, Time::ZERO); ROUNDS],
-            newest_round: 0,
+            rounds: Rounds::beginning(RequestId(self.next_request), self.now),
             first_id: self.next_request,
             committed: None,
             wished: None,
@@ -240,7 +208,6 @@ impl Node {
             told_exclusive: false,
         };
         leader.lease.end = leader.promised_by_quorum();
-        leader.note_round(self.next_request, self.now);
         self.become_part(Part::Leader(Box::new(leader)));
         self.emit(EventKind::Elected { barrier: barrier.since(self.now) });
         if mutant::on(Mutant::NoNoOp) {
@@ -275,57 +242,6 @@ impl Node {
         match &self.part {
             Part::Leader(leader) => leader.progress.len(),
             _ => 0,
-        }
-    }
-
-    /// A heartbeat to everyone. Who lacks the record says so in its answer, and is sent it then: a dead peer costs a
-    /// heartbeat and no more.
-    fn send_round(&mut self) {
-        let (now, heartbeat) = (self.now, self.config.timing.heartbeat);
-        let lately = now.before(self.config.timing.election_timeout_max);
-        let Part::Leader(leader) = &mut self.part else { return };
-        leader.await_answers(lately);
-        leader.next_heartbeat = now + heartbeat;
-        leader.repeat_at = now + heartbeat / REPEATS;
-        leader.note_round(self.next_request, now);
-        for at in 0..self.progress_len() {
-            self.send_append(at, false);
-        }
-    }
-
-    /// V12: a lost heartbeat costs a quarter of an interval, not a whole one. For the lease a repeated one counts as sent
-    /// with its round.
-    fn repeat_round(&mut self) {
-        let (now, heartbeat) = (self.now, self.config.timing.heartbeat);
-        let Part::Leader(leader) = &mut self.part else { return };
-        leader.repeat_at = now + heartbeat / REPEATS;
-        for at in 0..self.progress_len() {
-            if matches!(&self.part, Part::Leader(leader) if leader.progress[at].awaited) {
-                self.send_append(at, false);
-            }
-        }
-    }
-
-    /// One AppendEntries. With a record it is an operation of its own, told in events; a heartbeat is not.
-    pub(super) fn send_append(&mut self, at: usize, with_record: bool) {
-        let (now, term, last) = (self.now, self.hard.term, self.hard.last());
-        let Part::Leader(leader) = &self.part else { return };
-        let Some(progress) = leader.progress.get(at) else { return };
-        let to = progress.node.clone();
-        let body = RequestBody::AppendEntries {
-            promise: leader.ask,
-            record: if with_record { self.hard.record.clone() } else { None },
-            committed: leader.committed,
-            rank: leader.rank_of(at, last, now).filter(|_| !mutant::on(Mutant::NoSuccession)),
-            election: crate::types::TraceContext::NONE,
-        };
-        if !with_record {
-            self.send(to, term, body);
-            return;
-        }
-        let id = self.send_announced(&to, term, body);
-        if let Part::Leader(leader) = &mut self.part {
-            leader.progress[at].append = Some((id, now));
         }
     }
 
@@ -378,12 +294,12 @@ impl Node {
         let amnesiac = from.amnesiac && !self.counts_uncured(from);
         let granted = reply.verdict.is_granted();
         let Part::Leader(leader) = &mut self.part else { return };
-        let sent = if mutant::on(Mutant::LeaseFromReceipt) { Some(now) } else { leader.sent_at(reply.id) };
+        let sent = if mutant::on(Mutant::LeaseFromReceipt) { Some(now) } else { leader.rounds.sent_at(reply.id) };
         let promised = if mutant::on(Mutant::OneLengthForAllAcks) { leader.ask.max(promised) } else { promised };
         let timing = &self.config.timing;
-        let round = leader.rounds[leader.newest_round].0;
+        let (round, _) = leader.rounds.newest();
         let Some(progress) = leader.progress_of(&from.node) else { return };
-        progress.awaited &= reply.id.0 < round;
+        progress.awaited &= reply.id < round;
         let newest = reply.id > progress.newest_reply;
         progress.newest_reply = progress.newest_reply.max(reply.id);
         progress.heard = now;

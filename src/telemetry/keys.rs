@@ -5,7 +5,7 @@ use std::time::Duration;
 use opentelemetry::{KeyValue, Value};
 
 use crate::message::RequestKind;
-use crate::types::{NodeId, Term};
+use crate::types::{ClusterId, GroupId, NodeId, Term};
 
 /// Names of spans.
 pub(super) mod span {
@@ -29,6 +29,7 @@ pub(super) mod link {
     pub(in crate::telemetry) const PREVIOUS_ATTEMPT: &str = "previous_attempt";
     pub(in crate::telemetry) const TRIGGERED_BY: &str = "triggered_by";
     pub(in crate::telemetry) const ELECTED_BY: &str = "elected_by";
+    pub(in crate::telemetry) const AUTHORIZED_BY: &str = "authorized_by";
 }
 
 /// The attribute that mirrors a link of this type: some viewers hide the attributes of links.
@@ -37,9 +38,13 @@ pub(super) fn mirror(link: &'static str) -> &'static str {
         link::PREVIOUS_ELECTION => "raft.link.previous_election",
         link::PREVIOUS_ATTEMPT => "raft.link.previous_attempt",
         link::TRIGGERED_BY => "raft.link.triggered_by",
+        link::AUTHORIZED_BY => "raft.link.authorized_by",
         _ => "raft.link.elected_by",
     }
 }
+
+/// The event of a span that tells of the whole group.
+pub(super) const COLLECTIVE_STATE: &str = "raft.collective_state";
 
 pub(super) const LINK_TYPE: &str = "raft.link.type";
 pub(super) const SEQUENCE: &str = "raft.event.sequence";
@@ -61,6 +66,11 @@ pub(super) fn size(key: &'static str, value: usize) -> KeyValue {
 /// A term.
 pub(super) fn term(value: Term) -> KeyValue {
     count(TERM, value.0)
+}
+
+/// What finds all traces of one term, those of rivals included.
+pub(super) fn election_id(cluster: &ClusterId, group: &GroupId, term: Term) -> KeyValue {
+    KeyValue::new("raft.election.id", format!("{cluster}/{group}/{}", term.0))
 }
 
 /// A duration, in seconds.

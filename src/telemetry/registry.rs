@@ -1,5 +1,103 @@
-//! Everything that is emitted, in one table: the code takes names and units from here, a test compares what was exported
-//! with it, and `registry.md` is made of it.
+//! Every span, event of a span, link, attribute and metric, from one table: the code takes the metrics' names and units
+//! from here, tests compare what was exported and what the sources name with it, and the page below is made of it.
+//!
+#![doc = include_str!("registry.md")]
+
+mod attributes;
+mod events;
+mod links;
+mod metrics;
+mod page;
+mod spans;
+
+pub use attributes::ATTRIBUTES;
+pub use events::{EVENT_ATTRIBUTES, EVENTS};
+pub use links::LINKS;
+pub use metrics::{METRIC_ATTRIBUTES, METRICS};
+pub use page::page;
+pub use spans::{ANY_SPAN_ATTRIBUTES, SPAN_ATTRIBUTES, SPANS};
+
+/// Which side of a request a span is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// None: something that the node does by itself.
+    Internal,
+    /// Of the node that asks.
+    Client,
+    /// Of the node that is asked.
+    Server,
+}
+
+/// What an attribute's value is when it is exported. Never an unsigned integer, which would arrive as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Type {
+    /// A signed integer of 64 bits.
+    Int,
+    /// A floating-point number of 64 bits.
+    Double,
+    /// Yes or no.
+    Bool,
+    /// Text.
+    Text,
+    /// A list of texts.
+    Texts,
+}
+
+/// A span. Two with one name differ in kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Its name.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// What it is below; empty for the root of a trace.
+    pub parent: &'static str,
+    /// When it is emitted, and what it covers.
+    pub when: &'static str,
+    /// Its attributes, beside [`SPAN_ATTRIBUTES`], [`ANY_SPAN_ATTRIBUTES`] and the mirrors of its links.
+    pub attributes: &'static [&'static str],
+    /// The types of links that it may bear.
+    pub links: &'static [&'static str],
+}
+
+/// An event of a span: of the operation that it belongs to, else of a `raft.transition`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpanEvent {
+    /// Its name.
+    pub name: &'static str,
+    /// When it is emitted.
+    pub when: &'static str,
+    /// Its attributes, beside [`EVENT_ATTRIBUTES`].
+    pub attributes: &'static [&'static str],
+}
+
+/// A type of link between two traces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// The value of `raft.link.type`.
+    pub name: &'static str,
+    /// The attribute of the span that repeats the id of the other trace, for viewers that hide what links say.
+    pub mirror: &'static str,
+    /// The attributes of the link, beside `raft.link.type`.
+    pub attributes: &'static [&'static str],
+    /// From what to what, and when.
+    pub when: &'static str,
+}
+
+/// An attribute of spans, events, links or metrics: one meaning and one type wherever it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attribute {
+    /// Its name.
+    pub name: &'static str,
+    /// What its value is.
+    pub kind: Type,
+    /// Its unit, as UCUM writes it; empty where there is none.
+    pub unit: &'static str,
+    /// All its values, where they are a closed set.
+    pub values: &'static [&'static str],
+    /// What it says, and when it is there.
+    pub meaning: &'static str,
+}
 
 /// How a metric is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,150 +126,3 @@ pub struct Metric {
     /// What is measured, and when.
     pub meaning: &'static str,
 }
-
-const fn metric(
-    name: &'static str,
-    instrument: Instrument,
-    unit: &'static str,
-    attributes: &'static [&'static str],
-    meaning: &'static str,
-) -> Metric {
-    Metric { name, instrument, unit, attributes, meaning }
-}
-
-/// Every metric.
-///
-/// A count has an annotation for a unit (`{vote}`) and not `1`: that makes a ratio of a gauge on its way to Prometheus.
-// tidy: a table
-pub const METRICS: &[Metric] = {
-    use Instrument::{Counter, Gauge, Histogram, UpDownCounter};
-    &[
-        metric(
-            "raft.elections",
-            Counter,
-            "{election}",
-            &["raft.election.outcome", "raft.election.trigger"],
-            "elections that this node stood for, when they end",
-        ),
-        metric(
-            "raft.election.duration",
-            Histogram,
-            "s",
-            &["raft.election.outcome"],
-            "from the decision to campaign to the outcome",
-        ),
-        metric(
-            "raft.election.rounds",
-            Histogram,
-            "{round}",
-            &["raft.election.outcome"],
-            "rounds of pre-votes and votes that an election took",
-        ),
-        metric(
-            "raft.time_to_leadership",
-            Histogram,
-            "s",
-            &[],
-            "from the first RequestVote to the first accepted AppendEntries, on the new leader",
-        ),
-        metric(
-            "raft.leaderless.duration",
-            Histogram,
-            "s",
-            &[],
-            "without a leader: from the last accepted contact, or the start, to the next leader",
-        ),
-        metric("raft.leadership.duration", Histogram, "s", &["raft.leadership.end"], "a term of office, when it ends"),
-        metric("raft.leadership.ends", Counter, "{leadership}", &["raft.leadership.end"], "terms of office that ended"),
-        metric("raft.leader.changes", Counter, "{change}", &[], "a new leader became known, this node included"),
-        metric(
-            "raft.votes",
-            Counter,
-            "{vote}",
-            &["raft.vote.role", "raft.vote.pre", "raft.vote.granted", "raft.vote.reason", "raft.vote.late"],
-            "verdicts on votes and pre-votes: given by a voter, heard or missed by a candidate",
-        ),
-        metric(
-            "raft.node.status",
-            UpDownCounter,
-            "1",
-            &["raft.role"],
-            "1 for the role that the node has, 0 for others",
-        ),
-        metric("raft.node.term", Gauge, "{term}", &[], "the term"),
-        metric(
-            "raft.heartbeats",
-            Counter,
-            "{heartbeat}",
-            &["network.io.direction", "error.type"],
-            "heartbeats sent and received; those that brought no answer once more, with error.type",
-        ),
-        metric(
-            "raft.heartbeat.interval",
-            Histogram,
-            "s",
-            &[],
-            "between two heartbeats of one leader, on a follower; sampled",
-        ),
-        metric(
-            "raft.heartbeat.rtt",
-            Histogram,
-            "s",
-            &["raft.peer.id"],
-            "from a heartbeat's leaving to its answer; sampled",
-        ),
-        metric(
-            "raft.heartbeat.gaps",
-            Counter,
-            "{gap}",
-            &["raft.peer.id"],
-            "silences of more than two heartbeats that ended: of the leader, or of a follower",
-        ),
-        metric("raft.quorum.contact.age", Gauge, "s", &[], "since a quorum was in contact; on the leader only"),
-        metric(
-            "raft.lease.remaining",
-            Gauge,
-            "s",
-            &[],
-            "until the lease ends unless it is renewed; on the leader only",
-        ),
-        metric(
-            "raft.hard_state.persist.duration",
-            Histogram,
-            "s",
-            &["error.type"],
-            "a write of the hard state; with error.type if it failed",
-        ),
-        metric(
-            "raft.driver.lag",
-            Gauge,
-            "s",
-            &[],
-            "the largest lateness of a deadline in the last minute or two; the same for all groups of a driver",
-        ),
-        metric(
-            "raft.rpc.bytes",
-            Counter,
-            "By",
-            &["network.io.direction"],
-            "bytes of the transport, framing included; the same for all groups of a driver",
-        ),
-        metric(
-            "raft.driver.busy",
-            Counter,
-            "s",
-            &[],
-            "for how long the driver was awake; the same for all groups of it",
-        ),
-        metric(
-            "raft.telemetry.dropped",
-            Counter,
-            "{item}",
-            &["raft.telemetry.item"],
-            "elections, spans and events of spans that were left out",
-        ),
-    ]
-};
-
-/// The attributes of every metric.
-pub const METRIC_ATTRIBUTES: &[&str] = &["raft.cluster.id", "raft.group.id", "raft.node.id"];

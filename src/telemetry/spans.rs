@@ -10,10 +10,11 @@ use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use crate::clock::Anchor;
 use crate::event::{Event, EventKind};
 use crate::message::RequestId;
-use crate::observer::{Beat, Observer, Propagator, Vitals};
+use crate::observer::{Beat, CollectiveState, Observer, Order, Propagator, Vitals};
 use crate::telemetry::{Metrics, log};
 use crate::types::{GroupId, NodeId, TraceContext};
 
+mod application;
 mod budget;
 mod candidate;
 mod group;
@@ -27,6 +28,7 @@ use group::Group;
 #[cfg(feature = "otlp")]
 pub(super) use tree::Provider;
 use tree::{Clocks, Source, Tree};
+pub(super) use tree::{span_context, trace_context};
 
 /// Turns the events of one node into spans, log lines and [`Metrics`], and gives its requests their trace context.
 ///
@@ -203,6 +205,18 @@ impl Observer for Spans {
         }
         if let Some(group) = self.groups().get_mut(&beat.who.group) {
             group.beat(beat);
+        }
+    }
+
+    fn order(&mut self, order: &Order) {
+        if let Some(group) = self.groups().get_mut(&order.who.group) {
+            group.order(order);
+        }
+    }
+
+    fn collective(&mut self, state: &CollectiveState) {
+        if let Some(group) = self.groups().get_mut(&state.who.group) {
+            group.collective(state);
         }
     }
 }

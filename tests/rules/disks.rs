@@ -74,8 +74,11 @@ fn an_amnesiac_obliges_itself_to_nothing() {
     assert!(a.node.promises().current().is_none());
     let b = a.peer("b");
     assert_eq!(verdict(&a.ask(&b, 1, RequestBody::TimeoutNow)), refused(Reason::Amnesiac));
-    a.step(Input::Campaign);
-    assert_eq!((a.role(), a.node.deadline()), (Role::Follower, Time::NEVER));
+    let mut out = a.step(Input::Campaign);
+    assert_eq!((out.requests.len(), a.role(), a.leader()), (0, Role::Follower, Some("b")));
+    out = a.wait(ET_MAX * 2);
+    assert_eq!((out.requests.len(), a.role(), a.leader()), (0, Role::Follower, None), "it only forgets");
+    assert_eq!(a.node.deadline(), Time::NEVER);
 }
 
 /// D2: it is cured by a committed record of the leader's own term that names it, and by nothing else.

@@ -263,3 +263,16 @@ fn the_same_inputs_give_the_same_outputs() {
     };
     assert_eq!(run(), run());
 }
+
+/// Whoever may not stand keeps its leader when it is told to campaign.
+#[test]
+fn an_order_to_campaign_changes_nothing_for_one_who_may_not_stand() {
+    let mut a = abc().slow_disk().start();
+    a.request_vote("b", 2, id(1, 1));
+    a.persist_failed();
+    a.heartbeat("b", 3);
+    assert!(!a.node.may_stand());
+    let out = a.step(Input::Campaign);
+    assert!(out.events.is_empty() && out.requests.is_empty());
+    assert_eq!(a.leader(), Some("b"));
+}

@@ -86,7 +86,7 @@ fn three(exported: &Exported) -> (Player, Player, Player) {
 }
 
 #[test]
-fn a_won_election_is_one_trace_across_the_nodes() {
+pub(crate) fn a_won_election_is_one_trace_across_the_nodes() {
     let exported = Exported::default();
     let (mut a, mut b, mut c) = three(&exported);
     elect(&mut a, &mut b, &mut c);
@@ -128,7 +128,7 @@ a: raft.election
 }
 
 #[test]
-fn an_election_says_what_it_was_about() {
+pub(crate) fn an_election_says_what_it_was_about() {
     let exported = Exported::default();
     let (mut a, mut b, mut c) = three(&exported);
     elect(&mut a, &mut b, &mut c);
@@ -185,7 +185,7 @@ fn to<'a>(spans: &'a [SpanData], peer: &str) -> &'a SpanData {
 }
 
 #[test]
-fn requests_name_their_peer_and_voters_their_verdict() {
+pub(crate) fn requests_name_their_peer_and_voters_their_verdict() {
     let exported = Exported::default();
     let (mut a, mut b, mut c) = three(&exported);
     elect(&mut a, &mut b, &mut c);
@@ -221,7 +221,7 @@ fn requests_name_their_peer_and_voters_their_verdict() {
 }
 
 #[test]
-fn who_did_not_answer_ends_with_the_round() {
+pub(crate) fn who_did_not_answer_ends_with_the_round() {
     let exported = Exported::default();
     let (mut a, mut b, mut c) = three(&exported);
     elect(&mut a, &mut b, &mut c);
@@ -251,7 +251,7 @@ fn who_did_not_answer_ends_with_the_round() {
 }
 
 #[test]
-fn a_call_that_failed_is_an_error_with_a_type() {
+pub(crate) fn a_call_that_failed_is_an_error_with_a_type() {
     let exported = Exported::default();
     let mut a = Player::new("a", &exported);
     a.stand(200_000, 1);
@@ -280,7 +280,7 @@ fn a_call_that_failed_is_an_error_with_a_type() {
 
 /// Every vote is denied; then the second attempt, which is ordered.
 #[test]
-fn a_lost_election_is_no_error_and_the_next_links_to_it() {
+pub(crate) fn a_lost_election_is_no_error_and_the_next_links_to_it() {
     let exported = Exported::default();
     let (mut a, mut b, mut c) = three(&exported);
     let told = TraceContext { trace_id: 0xabc, span_id: 0xdef, flags: 1 };
@@ -326,7 +326,7 @@ fn a_lost_election_is_no_error_and_the_next_links_to_it() {
 }
 
 #[test]
-fn a_voter_tells_how_long_leaderless_it_was_and_a_candidate_what_it_waited_for() {
+pub(crate) fn a_voter_tells_how_long_leaderless_it_was_and_a_candidate_what_it_waited_for() {
     let exported = Exported::default();
     let (mut a, mut b, mut c) = three(&exported);
     elect(&mut a, &mut b, &mut c);
@@ -351,7 +351,7 @@ fn a_voter_tells_how_long_leaderless_it_was_and_a_candidate_what_it_waited_for()
 }
 
 #[test]
-fn an_ordered_election_links_to_the_order() {
+pub(crate) fn an_ordered_election_links_to_the_order() {
     let exported = Exported::default();
     let (mut a, mut b, _) = three(&exported);
     a.role = Role::Leader;

@@ -94,7 +94,7 @@ async fn until<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> T {
 }
 
 #[tokio::test]
-async fn the_first_round_and_one_in_many_are_traced() {
+pub(crate) async fn the_first_round_and_one_in_many_are_traced() {
     let cluster = Cluster::start(4).await;
     cluster.leader().await;
     until("three rounds", || (cluster.rounds().len() >= 3).then_some(())).await;
@@ -134,7 +134,7 @@ async fn the_first_round_and_one_in_many_are_traced() {
 }
 
 #[tokio::test]
-async fn a_round_that_ends_a_gap_is_traced() {
+pub(crate) async fn a_round_that_ends_a_gap_is_traced() {
     let cluster = Cluster::start(1_000_000).await;
     let leader = cluster.leader().await;
     until("the first round", || (!cluster.rounds().is_empty()).then_some(())).await;
@@ -153,7 +153,7 @@ async fn a_round_that_ends_a_gap_is_traced() {
 
 /// Campaigning without end floods no backend: the traces end, the log lines and the counts do not.
 #[test]
-fn a_node_that_campaigns_without_end_is_traced_now_and_then() {
+pub(crate) fn a_node_that_campaigns_without_end_is_traced_now_and_then() {
     let exported = Exported::default();
     let spans = Spans::builder().provider(exported.provider()).anchor(anchor).elections_per_minute(6).build();
     let mut a = Player::with("a", spans);

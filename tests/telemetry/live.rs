@@ -238,7 +238,7 @@ fn failed(request: &Request, error: CallError) -> Parcel {
 }
 
 #[test]
-fn a_cold_start_is_told_without_a_gap() {
+pub(crate) fn a_cold_start_is_told_without_a_gap() {
     let mut world = World::of(&["a", "b", "c"]);
     world.run_until(|world| world.exclusive().is_some());
     world.run_for(300_000);
@@ -262,7 +262,7 @@ fn a_cold_start_is_told_without_a_gap() {
 }
 
 #[test]
-fn a_killed_leader_is_remembered_by_the_next_election() {
+pub(crate) fn a_killed_leader_is_remembered_by_the_next_election() {
     let mut world = World::of(&["a", "b", "c"]);
     world.run_until(|world| world.exclusive().is_some());
     world.run_for(200_000);
@@ -292,7 +292,7 @@ fn a_killed_leader_is_remembered_by_the_next_election() {
 }
 
 #[test]
-fn a_transfer_leads_to_the_election_that_it_caused() {
+pub(crate) fn a_transfer_leads_to_the_election_that_it_caused() {
     let mut world = World::of(&["a", "b", "c"]);
     world.run_until(|world| world.exclusive().is_some());
     world.run_for(200_000);

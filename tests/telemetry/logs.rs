@@ -15,10 +15,10 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use super::stage::*;
 
 #[derive(Debug, Clone, Default)]
-struct Line {
-    name: String,
-    level: Option<Level>,
-    fields: BTreeMap<String, String>,
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) level: Option<Level>,
+    pub(crate) fields: BTreeMap<String, String>,
 }
 
 impl Visit for Line {
@@ -31,7 +31,7 @@ impl Visit for Line {
 }
 
 #[derive(Default)]
-struct Lines(Vec<Line>);
+pub(crate) struct Lines(Vec<Line>);
 
 thread_local! {
     static HEARD: RefCell<Option<Lines>> = const { RefCell::new(None) };
@@ -39,7 +39,7 @@ thread_local! {
 
 /// Keeps each thread's lines apart. One subscriber serves the whole process: with one of a single thread, a call site
 /// that another thread reaches first is switched off for everybody.
-struct Listener;
+pub(crate) struct Listener;
 
 impl<S: tracing::Subscriber> Layer<S> for Listener {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
@@ -54,16 +54,21 @@ impl<S: tracing::Subscriber> Layer<S> for Listener {
 }
 
 impl Lines {
-    fn named(&self, name: &str) -> Vec<Line> {
+    pub(crate) fn named(&self, name: &str) -> Vec<Line> {
         self.0.iter().filter(|line| line.name == name).cloned().collect()
     }
 }
 
-fn told(play: impl FnOnce()) -> Lines {
+/// One subscriber for the whole process.
+pub(crate) fn listen() {
     static LISTENING: Once = Once::new();
     LISTENING.call_once(|| {
         set_global_default(tracing_subscriber::registry().with(Listener)).expect("no other subscriber in these tests");
     });
+}
+
+pub(crate) fn told(play: impl FnOnce()) -> Lines {
+    listen();
     HEARD.set(Some(Lines::default()));
     play();
     HEARD.take().expect("set above")

@@ -10,7 +10,7 @@ use super::elections::elect;
 use super::stage::*;
 
 #[test]
-fn a_term_of_office_is_told_at_its_end() {
+pub(crate) fn a_term_of_office_is_told_at_its_end() {
     let exported = Exported::default();
     let (mut a, mut b, mut c) = three(&exported);
     elect(&mut a, &mut b, &mut c);
@@ -50,7 +50,7 @@ fn leader_lost() -> EventKind {
 }
 
 #[test]
-fn a_resignation_is_a_transition_with_a_pair_for_each_peer() {
+pub(crate) fn a_resignation_is_a_transition_with_a_pair_for_each_peer() {
     let exported = Exported::default();
     let (mut a, mut b, _) = three(&exported);
     a.tell(10, EventKind::Resigned { resigned_term: Term(4) });
@@ -75,7 +75,7 @@ fn a_resignation_is_a_transition_with_a_pair_for_each_peer() {
 }
 
 #[test]
-fn a_leader_that_stops_says_so_in_its_own_trace() {
+pub(crate) fn a_leader_that_stops_says_so_in_its_own_trace() {
     let exported = Exported::default();
     let (mut a, mut b, _) = three(&exported);
     a.tell(10, EventKind::Resigned { resigned_term: Term(4) });
@@ -90,7 +90,7 @@ fn a_leader_that_stops_says_so_in_its_own_trace() {
 }
 
 #[test]
-fn a_record_that_is_sent_round_is_a_transition_until_it_is_committed() {
+pub(crate) fn a_record_that_is_sent_round_is_a_transition_until_it_is_committed() {
     let exported = Exported::default();
     let mut a = Player::new("a", &exported);
     let (id, parent) = (RecordId { term: Term(4), index: 10 }, RecordId { term: Term(4), index: 9 });
@@ -106,7 +106,7 @@ fn a_record_that_is_sent_round_is_a_transition_until_it_is_committed() {
 }
 
 #[test]
-fn what_led_to_a_campaign_is_linked_from_it() {
+pub(crate) fn what_led_to_a_campaign_is_linked_from_it() {
     let exported = Exported::default();
     let mut a = Player::new("a", &exported);
     a.tell(500, leader_lost());
@@ -122,7 +122,7 @@ fn what_led_to_a_campaign_is_linked_from_it() {
 }
 
 #[test]
-fn an_election_that_changes_leader_at_a_restart_starts_afresh() {
+pub(crate) fn an_election_that_changes_leader_at_a_restart_starts_afresh() {
     let exported = Exported::default();
     let (mut a, mut b, mut c) = three(&exported);
     elect(&mut a, &mut b, &mut c);

@@ -25,7 +25,7 @@ fn vote_of_one_unsampled(name: &str, exported: &Exported, provider: SdkTracerPro
 }
 
 #[test]
-fn an_election_is_kept_also_under_a_parent_that_is_not() {
+pub(crate) fn an_election_is_kept_also_under_a_parent_that_is_not() {
     let exported = Exported::default();
     let usual = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
     assert!(vote_of_one_unsampled("b", &exported, provider(&exported, usual.clone())).is_empty(), "as it is elsewhere");
@@ -36,7 +36,7 @@ fn an_election_is_kept_also_under_a_parent_that_is_not() {
 }
 
 #[test]
-fn other_spans_are_left_to_the_other_sampler() {
+pub(crate) fn other_spans_are_left_to_the_other_sampler() {
     let exported = Exported::default();
     let provider = provider(&exported, ElectionSampler::new(Sampler::AlwaysOff));
     let tracer = provider.tracer("application");
@@ -50,7 +50,7 @@ fn other_spans_are_left_to_the_other_sampler() {
 }
 
 #[test]
-fn heartbeats_are_kept_by_share() {
+pub(crate) fn heartbeats_are_kept_by_share() {
     for (share, expected) in [(0.0, 0), (1.0, 1)] {
         let exported = Exported::default();
         let sampler = ElectionSampler::new(Sampler::AlwaysOff).heartbeats(share);

@@ -1,5 +1,6 @@
 //! Nodes that say what happened to them, in virtual time, and the spans that come of it.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -11,20 +12,50 @@ use hustings::telemetry::Spans;
 use hustings::types::{ClusterId, DiskId, Founding, GroupId, Incarnation, NodeId, Term, Time, TraceContext};
 use opentelemetry::Value;
 use opentelemetry::trace::{SpanId, SpanKind, Status};
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+
+use super::audit::Audit;
 
 /// Where 1970 lies on the clock of the stage.
 pub(crate) const WALL: u64 = 1_800_000_000;
 
 /// What was exported, by all nodes.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Exported(Arc<Mutex<Vec<SpanData>>>);
+#[derive(Debug, Clone)]
+pub(crate) struct Exported {
+    spans: Spanned,
+    resource: Arc<Mutex<Resource>>,
+    /// Who gets a copy: whoever collected on the thread that made this.
+    copied: Option<Spanned>,
+}
+
+/// Spans that several keep.
+pub(crate) type Spanned = Arc<Mutex<Vec<SpanData>>>;
+
+thread_local! {
+    /// Gets a copy of everything that is exported by what this thread sets up.
+    pub(crate) static COLLECTED: RefCell<Option<Spanned>> = const { RefCell::new(None) };
+}
+
+impl Default for Exported {
+    fn default() -> Exported {
+        let resource = Arc::new(Mutex::new(Resource::builder_empty().build()));
+        Exported { spans: Spanned::default(), resource, copied: COLLECTED.with_borrow(Clone::clone) }
+    }
+}
 
 impl SpanExporter for Exported {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        self.0.lock().unwrap().extend(batch);
+        if let Some(copied) = &self.copied {
+            copied.lock().unwrap().extend(batch.iter().cloned());
+        }
+        self.spans.lock().unwrap().extend(batch);
         Ok(())
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        *self.resource.lock().unwrap() = resource.clone();
     }
 }
 
@@ -34,7 +65,12 @@ impl Exported {
     }
 
     pub(crate) fn all(&self) -> Vec<SpanData> {
-        self.0.lock().unwrap().clone()
+        self.spans.lock().unwrap().clone()
+    }
+
+    /// That of the provider that was made last.
+    pub(crate) fn resource(&self) -> Resource {
+        self.resource.lock().unwrap().clone()
     }
 
     /// The spans with that name, by start.
@@ -84,6 +120,7 @@ impl Exported {
     /// What must hold of every span, whatever happened.
     pub(crate) fn assert_sound(&self) {
         let spans = self.all();
+        Audit::of(&spans).assert_known();
         for span in &spans {
             assert!(span.end_time > span.start_time, "{} takes no time, which Jaeger warns of", span.name);
             assert_eq!(span.dropped_attributes_count + span.events.dropped_count + span.links.dropped_count, 0);

@@ -12,7 +12,7 @@ use super::stage::*;
 const VOTE: RequestKind = RequestKind::RequestVote;
 
 #[test]
-fn without_a_provider_nothing_nonsensical_is_handed_on() {
+pub(crate) fn without_a_provider_nothing_nonsensical_is_handed_on() {
     let exported = Exported::default();
     let mut a = Player::with("a", Spans::builder().anchor(anchor).build());
     let (mut b, mut c) = (Player::new("b", &exported), Player::new("c", &exported));
@@ -29,7 +29,7 @@ fn without_a_provider_nothing_nonsensical_is_handed_on() {
 
 /// The API without a provider gives each span the context of its parent: that of another node.
 #[test]
-fn a_follower_without_a_provider_does_not_pose_as_its_candidate() {
+pub(crate) fn a_follower_without_a_provider_does_not_pose_as_its_candidate() {
     let exported = Exported::default();
     let mut a = Player::new("a", &exported);
     let mut b = Player::with("b", Spans::builder().anchor(anchor).build());
@@ -50,7 +50,7 @@ fn a_follower_without_a_provider_does_not_pose_as_its_candidate() {
 }
 
 #[test]
-fn a_hostile_context_is_only_a_parent() {
+pub(crate) fn a_hostile_context_is_only_a_parent() {
     let exported = Exported::default();
     let (a, mut b) = (Player::new("a", &exported), Player::new("b", &exported));
     let hostile = TraceContext { trace_id: u128::MAX, span_id: 0, flags: 0xff };
@@ -64,7 +64,7 @@ fn a_hostile_context_is_only_a_parent() {
 }
 
 #[test]
-fn a_node_that_stops_ends_what_it_was_asked() {
+pub(crate) fn a_node_that_stops_ends_what_it_was_asked() {
     let exported = Exported::default();
     let (mut a, mut b) = (Player::new("a", &exported), Player::new("b", &exported));
     a.stand(0, 1);
@@ -84,7 +84,7 @@ fn a_node_that_stops_ends_what_it_was_asked() {
 }
 
 #[test]
-fn a_candidate_that_asks_again_ends_what_it_asked_before() {
+pub(crate) fn a_candidate_that_asks_again_ends_what_it_asked_before() {
     let exported = Exported::default();
     let (mut a, mut b) = (Player::new("a", &exported), Player::new("b", &exported));
     a.stand(0, 1);
@@ -105,7 +105,7 @@ fn a_candidate_that_asks_again_ends_what_it_asked_before() {
 }
 
 #[test]
-fn a_failed_write_is_an_error_of_whoever_waited_for_it() {
+pub(crate) fn a_failed_write_is_an_error_of_whoever_waited_for_it() {
     let exported = Exported::default();
     let (a, mut b) = (Player::new("a", &exported), Player::new("b", &exported));
     let id = hustings::message::RequestId(1);
@@ -123,7 +123,7 @@ fn a_failed_write_is_an_error_of_whoever_waited_for_it() {
 }
 
 #[test]
-fn one_write_is_shown_to_each_who_waits_for_it() {
+pub(crate) fn one_write_is_shown_to_each_who_waits_for_it() {
     let exported = Exported::default();
     let (a, mut b) = (Player::new("a", &exported), Player::new("b", &exported));
     let context = |span_id| TraceContext { trace_id: 1, span_id, flags: 1 };
@@ -140,7 +140,7 @@ fn one_write_is_shown_to_each_who_waits_for_it() {
 }
 
 #[test]
-fn a_span_holds_sixty_events_and_counts_the_rest() {
+pub(crate) fn a_span_holds_sixty_events_and_counts_the_rest() {
     let exported = Exported::default();
     let mut a = Player::new("a", &exported);
     a.stand(0, 1);
@@ -156,7 +156,7 @@ fn a_span_holds_sixty_events_and_counts_the_rest() {
 }
 
 #[test]
-fn memory_is_bounded_and_what_is_given_up_says_so() {
+pub(crate) fn memory_is_bounded_and_what_is_given_up_says_so() {
     let exported = Exported::default();
     let (a, mut b) = (Player::new("a", &exported), Player::new("b", &exported));
     let context = TraceContext { trace_id: 1, span_id: 2, flags: 1 };
@@ -180,7 +180,7 @@ fn memory_is_bounded_and_what_is_given_up_says_so() {
 }
 
 #[test]
-fn a_provider_that_was_shut_down_is_as_none() {
+pub(crate) fn a_provider_that_was_shut_down_is_as_none() {
     let exported = Exported::default();
     let provider = exported.provider();
     let mut a = Player::with("a", Spans::builder().provider(provider.clone()).anchor(anchor).build());

@@ -47,12 +47,16 @@ impl Stage {
         duration.as_secs_f64() / self.et.as_secs_f64()
     }
 
-    /// V1 and V11.
-    fn settles(&mut self, property: &'static str, limit: Duration) {
+    /// Whether there can be a leader that stays.
+    fn can_settle(&self) -> bool {
         // A first start needs everybody; a lost disk may be one too many for the members that were chosen since.
         let starting = self.is_whole() && self.losses == 0;
-        let possible = starting || self.quorum_connected(&|a, b| self.cluster.is_open(a, b)).is_some();
-        let applies = possible && self.is_calm();
+        starting || self.quorum_connected(&|a, b| self.cluster.is_open(a, b)).is_some()
+    }
+
+    /// V1 and V11.
+    fn settles(&mut self, property: &'static str, limit: Duration) {
+        let applies = self.can_settle() && self.is_calm();
         let since = self.cluster.now();
         let found = self.cluster.run_until(limit, |cluster| (0..cluster.len()).any(|at| cluster.is_exclusive(at)));
         let took = self.cluster.now().since(since);
@@ -60,6 +64,11 @@ impl Stage {
             self.cluster.run_for(limit.saturating_sub(took));
         }
         if !applies || self.is_broken() {
+            return;
+        }
+        // A change of the members that was on its way may have ended what was possible before.
+        if !self.can_settle() {
+            self.settled = false;
             return;
         }
         self.settled = found;

@@ -10,6 +10,7 @@ use super::leader::Office;
 use super::tree::{Key, Plan};
 use crate::event::{CallId, Event, EventKind, Outcome, Trigger, Waited};
 use crate::message::{CallError, RequestId, RequestKind};
+use crate::observer::OrderKind;
 use crate::telemetry::keys::{self, link, span};
 use crate::types::{NodeId, Term, Time, TraceContext};
 
@@ -63,7 +64,7 @@ impl Group {
             self.tree.end(before.root, event.at);
         }
         self.focus = None;
-        let links = self.reasons_to_stand(event.at, *attempt, *call);
+        let links = self.reasons_to_stand(event.at, *attempt, *trigger, *call);
         let mut plan = self.plan(event, span::ELECTION, SpanKind::Internal);
         plan.attributes.extend([
             keys::count("raft.election.attempt", *attempt),
@@ -105,7 +106,14 @@ impl Group {
     }
 
     /// The traces that an election follows from.
-    fn reasons_to_stand(&self, at: Time, attempt: u64, call: Option<CallId>) -> Vec<(&'static str, TraceContext)> {
+    fn reasons_to_stand(
+        &mut self,
+        at: Time,
+        attempt: u64,
+        trigger: Trigger,
+        call: Option<CallId>,
+    ) -> Vec<(&'static str, TraceContext)> {
+        let caller = self.caller_of(OrderKind::Campaign).filter(|_| trigger == Trigger::Manual);
         let ordered = call.and_then(|call| {
             let open = self.calls.get(&call).map(|open| self.tree.logged(open.key));
             open.or_else(|| self.answered.filter(|(answered, _)| *answered == call).map(|(_, context)| context))
@@ -115,7 +123,7 @@ impl Group {
         let mut links = vec![
             (link::PREVIOUS_ELECTION, self.made_leader),
             (link::PREVIOUS_ATTEMPT, attempted),
-            (link::TRIGGERED_BY, ordered.or_else(noticed).unwrap_or_default()),
+            caller.unwrap_or((link::TRIGGERED_BY, ordered.or_else(noticed).unwrap_or_default())),
         ];
         links.retain(|(_, context)| context.is_valid());
         links

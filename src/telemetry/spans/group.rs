@@ -7,6 +7,7 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::SpanKind;
 
+use super::application::Ordered;
 use super::budget::Budget;
 use super::candidate::{Detect, Election};
 use super::leader::{Office, Resigning, Transfer};
@@ -41,6 +42,7 @@ pub(super) struct Group {
     pub(super) budget: Budget,
     /// A round of heartbeats that is looked at.
     pub(super) beating: Option<Key>,
+    pub(super) ordered: Option<Ordered>,
     pub(super) election: Option<Election>,
     /// This node's newest election.
     pub(super) newest: TraceContext,
@@ -79,6 +81,7 @@ impl Group {
             budget: Budget::new(setup.elections_per_minute),
             beating: None,
             setup,
+            ordered: None,
             election: None,
             newest: TraceContext::NONE,
             made_leader: TraceContext::NONE,
@@ -244,7 +247,7 @@ impl Group {
 
     /// What finds all traces of one term, those of rivals included.
     pub(super) fn election_id(event: &Event, term: Term) -> KeyValue {
-        KeyValue::new("raft.election.id", format!("{}/{}/{}", event.who.cluster, event.who.group, term.0))
+        keys::election_id(&event.who.cluster, &event.who.group, term)
     }
 
     /// The election that put this node into office.
@@ -276,6 +279,7 @@ impl Group {
 
     /// Ends what lasted for the instant before.
     fn settle_instant(&mut self, now: Time) {
+        self.settle_order(now);
         self.settle_calls(now);
         self.settle_election(now);
         self.settle_transfer(now);

@@ -9,6 +9,7 @@ use super::candidate::timeout;
 use super::group::Group;
 use super::tree::Key;
 use crate::event::{Event, EventKind, RecordCause, TransferOutcome};
+use crate::observer::OrderKind;
 use crate::record::RecordId;
 use crate::telemetry::keys::{self, link, span};
 use crate::types::{NodeId, Term, Time, TraceContext};
@@ -130,6 +131,7 @@ impl Group {
         if let Some(office) = self.office.as_ref().filter(|office| office.election.is_valid()) {
             plan.links.push((link::PREVIOUS_ELECTION, office.election));
         }
+        plan.links.extend(self.caller_of(OrderKind::Transfer));
         let key = self.tree.root(plan);
         self.transfer = Some(Transfer { key, ended: None, linked: false });
         Some(self.tree.logged(key))

@@ -6,6 +6,9 @@ use crate::event::{Event, EventKind};
 use crate::record::RecordId;
 use crate::telemetry::keys;
 
+/// What has a span of its own, and is no event of another.
+const OTHER: (&str, Vec<KeyValue>) = ("raft.changed", Vec::new());
+
 /// Its name and its attributes, apart from its sequence.
 pub(super) fn describe(event: &Event) -> (&'static str, Vec<KeyValue>) {
     match &event.kind {
@@ -20,14 +23,7 @@ pub(super) fn describe(event: &Event) -> (&'static str, Vec<KeyValue>) {
         | EventKind::RecordAccepted { .. }
         | EventKind::RecordAdopted { .. }
         | EventKind::Committed { .. }
-        | EventKind::PersistStarted { .. }
-        | EventKind::PersistEnded { .. }
         | EventKind::PersistFailed { .. } => record(event),
-        EventKind::RequestSent { .. }
-        | EventKind::ReplyReceived { .. }
-        | EventKind::CallFailed { .. }
-        | EventKind::RequestReceived { .. }
-        | EventKind::RequestAnswered { .. } => ("raft.rpc", Vec::new()),
         EventKind::RoleChanged { .. }
         | EventKind::TermAdvanced { .. }
         | EventKind::LeaderChanged { .. }
@@ -98,7 +94,7 @@ fn change(event: &Event) -> (&'static str, Vec<KeyValue>) {
             "raft.leader.resigned",
             vec![keys::node("raft.leader.id", leader), keys::count("raft.term.resigned", resigned_term.0)],
         ),
-        _ => ("raft.changed", Vec::new()),
+        _ => OTHER,
     }
 }
 
@@ -123,7 +119,7 @@ fn members(event: &Event) -> (&'static str, Vec<KeyValue>) {
             attributes.extend(last(*id));
             ("raft.members.changed", attributes)
         }
-        _ => ("raft.changed", Vec::new()),
+        _ => OTHER,
     }
 }
 
@@ -140,7 +136,7 @@ fn record(event: &Event) -> (&'static str, Vec<KeyValue>) {
         EventKind::PersistFailed { error, .. } => {
             return ("raft.hard_state.failed", vec![keys::text("error.message", error)]);
         }
-        _ => return ("raft.hard_state.written", Vec::new()),
+        _ => return OTHER,
     };
     attributes.extend(last(*id));
     (name, attributes)
@@ -170,9 +166,6 @@ fn office(event: &Event) -> (&'static str, Vec<KeyValue>) {
         }
         EventKind::WorkStarted => ("raft.work.started", vec![keys::term(event.term)]),
         EventKind::WorkEnded { work_term } => ("raft.work.ended", vec![keys::count("raft.term.work", work_term.0)]),
-        EventKind::ElectionStarted { trigger, .. } => {
-            ("raft.election.started", vec![keys::code("raft.election.trigger", trigger.code())])
-        }
         EventKind::ElectionEnded { outcome, .. } => {
             ("raft.election.ended", vec![keys::code("raft.election.outcome", outcome.code())])
         }
@@ -181,15 +174,11 @@ fn office(event: &Event) -> (&'static str, Vec<KeyValue>) {
             ("raft.round.ended", vec![keys::count("raft.round", *round), keys::flag("raft.round.won", *won)])
         }
         EventKind::Established { .. } => ("raft.established", vec![keys::term(event.term)]),
-        EventKind::LeadershipEnded { cause, .. } => {
-            ("raft.leadership.ended", vec![keys::code("raft.leadership.end", cause.code())])
-        }
-        EventKind::TransferStarted { to } => ("raft.transfer.started", vec![keys::node("raft.transfer.to", to)]),
         EventKind::TransferEnded { to, outcome } => (
             "raft.transfer.ended",
             vec![keys::node("raft.transfer.to", to), keys::code("raft.transfer.outcome", outcome.code())],
         ),
-        _ => ("raft.changed", Vec::new()),
+        _ => OTHER,
     }
 }
 

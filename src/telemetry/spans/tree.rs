@@ -435,7 +435,7 @@ impl fmt::Debug for Tree {
     }
 }
 
-fn span_context(context: TraceContext, remote: bool) -> SpanContext {
+pub(in crate::telemetry) fn span_context(context: TraceContext, remote: bool) -> SpanContext {
     SpanContext::new(
         TraceId::from(context.trace_id),
         SpanId::from(context.span_id),
@@ -445,7 +445,7 @@ fn span_context(context: TraceContext, remote: bool) -> SpanContext {
     )
 }
 
-fn trace_context(context: &SpanContext) -> TraceContext {
+pub(in crate::telemetry) fn trace_context(context: &SpanContext) -> TraceContext {
     TraceContext {
         trace_id: u128::from_be_bytes(context.trace_id().to_bytes()),
         span_id: u64::from_be_bytes(context.span_id().to_bytes()),

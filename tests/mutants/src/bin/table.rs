@@ -103,11 +103,10 @@ impl fmt::Display for Found {
     }
 }
 
-fn found(mutant: Option<Mutant>, net: &str, count: u64) -> Option<Found> {
+fn found(mutant: Option<Mutant>, me: &PathBuf, net: &str, count: u64) -> Option<Found> {
     let mut found: Vec<(u64, String)> = Vec::new();
     for range in 0..RANGES {
         let from = range * 1_000_000;
-        let me = std::env::current_exe().expect("this program's path");
         let said =
             run(mutant, Command::new(me).args(["search", net, &from.to_string(), &count.to_string()]), PATIENCE * 10);
         // A fault may break the machine so badly that it stops the search.
@@ -192,12 +191,15 @@ fn failure(line: &str) -> Option<String> {
 
 /// The test programs, built with the faults.
 struct Programs {
+    /// This one, which searches in processes of their own. Asked for before Cargo may put another build in its place.
+    me: PathBuf,
     nets: PathBuf,
     storage: PathBuf,
     unit: PathBuf,
 }
 
 fn build() -> Option<Programs> {
+    let me = std::env::current_exe().ok()?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["test", "-p", "hustings-mutants", "--no-run", "--message-format=json"]);
     cargo.args(["--lib", "--test", "mutants", "--test", "storage"]);
@@ -211,7 +213,7 @@ fn build() -> Option<Programs> {
         let of = |value: &&serde_json::Value| value["target"]["name"] == name && value["executable"].is_string();
         built.iter().find(of).and_then(|value| value["executable"].as_str()).map(PathBuf::from)
     };
-    Some(Programs { nets: program("mutants")?, storage: program("storage")?, unit: program("hustings")? })
+    Some(Programs { me, nets: program("mutants")?, storage: program("storage")?, unit: program("hustings")? })
 }
 
 // ---- the table ----
@@ -234,7 +236,7 @@ impl Row {
                 failures(mutant, &[(nets, &["stories::every"])]),
                 failures(mutant, &[(unit, &["storage::"]), (storage, &[])]),
             ],
-            searches: NETS.iter().map(|(name, _)| found(mutant, name, seeds)).collect(),
+            searches: NETS.iter().map(|(name, _)| found(mutant, &programs.me, name, seeds)).collect(),
         }
     }
 
