@@ -42,7 +42,8 @@ use crate::event::Event;
 use crate::observer::{Observer, Propagator};
 use crate::record::Member;
 use crate::storage::{Storage, StorageError};
-use crate::transport::{AnyTransport, Inbox, Incoming, TransportError};
+use crate::transport::{AnyTransport, HealthWatch, Inbox, Incoming, TransportError};
+use crate::types::NodeId;
 
 /// Everything that a driver is made of.
 pub(crate) struct Setup {
@@ -74,11 +75,13 @@ pub(crate) enum StartFailure {
 pub(crate) struct Handle {
     pub(crate) mail: Mail,
     pub(crate) group: usize,
+    pub(crate) node: NodeId,
     pub(crate) view: watch::Receiver<View>,
     pub(crate) events: broadcast::WeakSender<Arc<Event>>,
     pub(crate) proclaimed: watch::Receiver<Option<Bytes>>,
     pub(crate) members: watch::Receiver<Vec<Member>>,
     pub(crate) inbox: Inbox,
+    pub(crate) health: HealthWatch,
     pub(crate) ended: CancellationToken,
     pub(crate) lag: Arc<Lag>,
 }

@@ -31,6 +31,7 @@ mod builder;
 mod carrier;
 mod error;
 mod leadership;
+mod readiness;
 mod work;
 
 use std::future::Future;
@@ -41,6 +42,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 pub use crate::driver::{Cause, Events, LossCause, StartWhen, View, ViewWatch};
+pub use crate::transport::{Health, HealthWatch};
 pub use builder::{DRAIN_LIMIT, ElectorBuilder, HEARTBEATS_PER_TRACE};
 pub use carrier::CarrierError;
 pub use error::{
@@ -48,6 +50,7 @@ pub use error::{
     TransferError,
 };
 pub use leadership::{CancelToken, Fence, Leadership};
+pub use readiness::Readiness;
 
 pub use crate::observer::{CollectiveState, DiskState, MemberState, STATUS_LEN_MAX};
 #[cfg(feature = "telemetry")]
@@ -342,6 +345,24 @@ impl Elector {
         peer: Option<NodeId>,
     ) -> Result<Reply, HandleError> {
         self.shared.handle.inbox.handle(request, context, peer).await
+    }
+
+    /// Whether this member does its part: following is doing it.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.shared.handle.health.current()
+    }
+
+    /// Watches whether this member does its part.
+    #[must_use]
+    pub fn watch_health(&self) -> HealthWatch {
+        self.shared.handle.health.clone()
+    }
+
+    /// What to answer to a readiness probe over HTTP. The built-in transport answers those over gRPC itself.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        Readiness::new(self.health(), &self.shared.handle.node, &self.shared.group, self.view())
     }
 
     /// How late the driver served its newest deadline, and the latest ever.

@@ -14,7 +14,11 @@ use crate::types::{NodeId, TraceContext};
 pub mod contract;
 #[cfg(feature = "grpc")]
 pub mod grpc;
+mod health;
 pub mod memory;
+
+pub(crate) use health::Condition;
+pub use health::{Health, HealthWatch};
 
 /// Carries requests between members. One transport serves every group of a process.
 ///
@@ -113,6 +117,7 @@ pub enum Incoming {
 pub struct Inbox {
     sender: mpsc::Sender<Incoming>,
     traffic: Arc<Traffic>,
+    condition: Arc<Condition>,
 }
 
 /// How many requests may wait for the driver before further ones are turned away.
@@ -123,13 +128,23 @@ impl Inbox {
     #[must_use]
     pub fn new() -> (Inbox, mpsc::Receiver<Incoming>) {
         let (sender, receiver) = mpsc::channel(INBOX_CAPACITY);
-        (Inbox { sender, traffic: Arc::default() }, receiver)
+        (Inbox { sender, traffic: Arc::default(), condition: Arc::default() }, receiver)
     }
 
     /// Where a transport counts the bytes that it moves, so that the cost of coordination is known.
     #[must_use]
     pub fn traffic(&self) -> &Arc<Traffic> {
         &self.traffic
+    }
+
+    /// Watches whether the member behind this inbox does its part: for a transport that answers probes.
+    #[must_use]
+    pub fn health(&self) -> HealthWatch {
+        HealthWatch::new(&self.condition)
+    }
+
+    pub(crate) fn condition(&self) -> &Arc<Condition> {
+        &self.condition
     }
 
     /// Hands over a request, and waits for its reply.

@@ -292,21 +292,21 @@ fn every_query_of_dashboard_and_rules_is_answered() {
     wait_for("the first election to be measured", || measures("raft_elections_total")?.first().copied());
     // A follower is silent for a while, and heard again.
     let silent = MEMBERS.into_iter().find(|id| *id != killed).expect("a follower");
-    cluster.signal(silent, "-STOP");
+    cluster.suspend(silent);
     let unheard = r#"raft_heartbeats_total{error_type!=""}"#;
     wait_for("heartbeats that nobody answers", || measures(unheard)?.iter().any(|v| *v >= 3.0).then_some(()));
-    cluster.signal(silent, "-CONT");
+    cluster.resume(silent);
     wait_for("the silence to have ended", || measures("raft_heartbeat_gaps_total"));
     let killed = cluster.leader(&[]).unwrap_or(killed);
     cluster.kill(&killed);
     let stopped = wait_for("a second leader", || cluster.leader(&[&killed]));
     cluster.start_with(&killed, 140);
-    cluster.signal(&stopped, "-STOP");
+    cluster.suspend(&stopped);
     wait_for("the others to have missed it", || {
         let missed = r#"raft_elections_total{raft_election_outcome!="won"}"#;
         measures(missed)?.iter().any(|value| *value >= 2.0).then_some(())
     });
-    cluster.signal(&stopped, "-CONT");
+    cluster.resume(&stopped);
     wait_for("it to be a leader again, or another", || cluster.leader(&[&killed]));
 
     let all = queries::all();

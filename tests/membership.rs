@@ -3,12 +3,15 @@
 #![cfg(feature = "grpc")]
 
 use std::net::TcpListener;
+use std::ops::Deref;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hustings::config::Timing;
 use hustings::elector::{Elector, MembershipError};
-use hustings::event::Role;
+use hustings::event::{Event, EventKind, Role};
 use hustings::node::MembershipRefused;
 use hustings::types::NodeId;
 
@@ -16,6 +19,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn node(name: &str) -> NodeId {
     NodeId::new(name).expect("a name")
+}
+
+/// An elector, and whether it is exclusive: only then may members change.
+struct Member {
+    elector: Elector,
+    exclusive: Arc<AtomicBool>,
+}
+
+impl Deref for Member {
+    type Target = Elector;
+
+    fn deref(&self) -> &Elector {
+        &self.elector
+    }
 }
 
 /// A machine: an address and a disk.
@@ -33,7 +50,9 @@ impl Machine {
         Machine { name, address, disk: root.join(name) }
     }
 
-    async fn start(&self, list: &[&Machine], joins: bool) -> Elector {
+    async fn start(&self, list: &[&Machine], joins: bool) -> Member {
+        let exclusive = Arc::new(AtomicBool::new(false));
+        let seen = exclusive.clone();
         // Calm: these are builds and machines under load.
         let builder = Elector::builder()
             .cluster("membership")
@@ -41,9 +60,14 @@ impl Machine {
             .listen(self.address.clone())
             .peers(list.iter().map(|machine| (machine.name, machine.address.clone())))
             .timing(Timing::of(Duration::from_millis(100)))
-            .data_dir(&self.disk);
+            .data_dir(&self.disk)
+            .observer(move |event: &Event| match event.kind {
+                EventKind::BecameExclusive { .. } => seen.store(true, Ordering::SeqCst),
+                EventKind::LeadershipEnded { .. } => seen.store(false, Ordering::SeqCst),
+                _ => {}
+            });
         let builder = if joins { builder.join_existing() } else { builder };
-        builder.start().await.expect("an elector starts")
+        Member { elector: builder.start().await.expect("an elector starts"), exclusive }
     }
 }
 
@@ -58,21 +82,22 @@ async fn until<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Waits until one of them leads, and all of them know it.
-async fn leader<'a>(electors: &[&'a Elector]) -> &'a Elector {
-    until("one leads, and all know it", || {
-        let leads = electors.iter().find(|elector| elector.view().role == Role::Leader)?;
+/// Waits until one of them leads alone, and all of them know it.
+async fn leader<'a>(members: &[&'a Member]) -> &'a Member {
+    until("one leads alone, and all know it", || {
+        let alone = |member: &&&Member| member.view().role == Role::Leader && member.exclusive.load(Ordering::SeqCst);
+        let leads = members.iter().find(alone)?;
         let leader = leads.view().leader;
-        electors.iter().all(|elector| elector.view().leader == leader).then_some(*leads)
+        members.iter().all(|member| member.view().leader == leader).then_some(*leads)
     })
     .await
 }
 
-/// Orders a change of whoever leads, as often as leadership changes or is not settled yet.
-async fn change(electors: &[&Elector], add: Option<&Machine>, remove: Option<&str>) {
+/// Orders a change of whoever leads alone, again where leadership was lost over it.
+async fn change(members: &[&Member], add: Option<&Machine>, remove: Option<&str>) {
     let end = Instant::now() + PATIENCE;
     loop {
-        let leader = leader(electors).await;
+        let leader = leader(members).await;
         let done = match (add, remove) {
             (Some(machine), _) => leader.add_member(node(machine.name), machine.address.clone()).await,
             (None, Some(name)) => leader.remove_member(node(name)).await,
@@ -83,7 +108,7 @@ async fn change(electors: &[&Elector], add: Option<&Machine>, remove: Option<&st
             | Err(MembershipError::Refused(MembershipRefused::AlreadyMember | MembershipRefused::NotAMember)) => return,
             Err(error) => assert!(Instant::now() < end, "{error}"),
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::task::yield_now().await;
     }
 }
 
@@ -102,12 +127,11 @@ async fn a_fourth_member_comes_and_counts_and_one_goes() {
     for machine in list {
         electors.push(machine.start(&list, false).await);
     }
-    let three: Vec<&Elector> = electors.iter().collect();
-    let first = leader(&three).await;
+    let three: Vec<&Member> = electors.iter().collect();
+    leader(&three).await;
     let follower = three.iter().find(|elector| elector.view().role != Role::Leader).expect("a follower");
     let refused = follower.add_member(node("d"), d.address.clone()).await;
     assert_eq!(refused, Err(MembershipError::Refused(MembershipRefused::NotLeader)));
-    until("exclusive", || first.view().leader.filter(|_| !first.members().is_empty())).await;
 
     let newcomer = d.start(&[&a, &b, &c, &d], true).await;
     change(&three, Some(&d), None).await;
@@ -120,8 +144,8 @@ async fn a_fourth_member_comes_and_counts_and_one_goes() {
     assert!(matches!(nowhere, Err(MembershipError::Address(_))), "{nowhere:?}");
 
     // Four members need three: without the newcomer the other two could not elect.
-    let stays = |elector: &&Elector| elector.view().role != Role::Leader;
-    let rest: Vec<&Elector> = three.iter().copied().filter(stays).chain([&newcomer]).collect();
+    let stays = |elector: &&Member| elector.view().role != Role::Leader;
+    let rest: Vec<&Member> = three.iter().copied().filter(stays).chain([&newcomer]).collect();
     assert_eq!(rest.len(), 3);
     old.shutdown().await;
     // One of the list leads and is heard by the newcomer: it was told where that is.
@@ -152,16 +176,9 @@ async fn a_newcomer_that_is_not_there_is_not_added() {
     let root = tempfile::tempdir().expect("a directory");
     let [a, b] = ["a", "b"].map(|name| Machine::new(name, root.path()));
     let elector = a.start(&[&a], false).await;
-    until("it leads", || elector.members().first().cloned()).await;
     let alone = [&elector];
     leader(&alone).await;
-    let mut outcome = elector.add_member(node("b"), b.address.clone()).await;
-    while outcome == Err(MembershipError::Refused(MembershipRefused::NotExclusive))
-        || outcome == Err(MembershipError::Refused(MembershipRefused::NotLeader))
-    {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        outcome = elector.add_member(node("b"), b.address.clone()).await;
-    }
+    let outcome = elector.add_member(node("b"), b.address.clone()).await;
     assert_eq!(outcome, Err(MembershipError::TimedOut));
     assert_eq!(voters(&elector), ["a"]);
     let newcomer = b.start(&[&a, &b], true).await;

@@ -6,6 +6,8 @@
 mod collector;
 #[path = "processes/member.rs"]
 mod member;
+#[path = "processes/stalls.rs"]
+mod stalls;
 
 use std::collections::BTreeSet;
 

@@ -14,7 +14,7 @@ use super::office::{LossCause, Office};
 use super::pulse::Pulse;
 use super::view::{self, Cause, View};
 use crate::event::{Change, ChangeOutcome, Event, EventKind, RecordCause, Role, TransferOutcome};
-use crate::node::Node;
+use crate::node::{Input, Node, Output};
 use crate::record::{Member, RecordId};
 use crate::types::{GroupId, NodeId, Term, Time};
 
@@ -48,6 +48,8 @@ pub(super) struct Group {
     pub(super) armed: Time,
     /// The core knows of the pause that the driver is coming out of.
     pub(super) pause_told: bool,
+    /// Until then a follower does not act on its deadline: see [`Group::notice_pause`].
+    listens_until: Time,
     published: Published,
     committed: Option<RecordId>,
     /// The nodes of the newest record, as far as events told.
@@ -58,6 +60,8 @@ pub(super) struct Group {
     /// What the user last asked for: why a guard is revoked before the term ends.
     wish: LossCause,
     drain_limit: Duration,
+    /// It was told to leave.
+    pub(super) leaving: bool,
     /// When a shutdown stops waiting for work that does not end.
     pub(super) leave_at: Time,
     waiters: Vec<Waiter>,
@@ -81,12 +85,14 @@ impl Group {
             collective: Collective::new(),
             armed: Time::NEVER,
             pause_told: false,
+            listens_until: Time::ZERO,
             published,
             committed: None,
             office: None,
             work: None,
             wish: LossCause::Resigning,
             drain_limit,
+            leaving: false,
             leave_at: Time::NEVER,
             waiters: Vec::new(),
         }
@@ -142,7 +148,7 @@ impl Group {
 
     /// When the driver must look at this group again.
     pub(super) fn deadline(&self, now: Time) -> Time {
-        let mut deadline = self.node.deadline().min(self.leave_at);
+        let mut deadline = self.node_deadline().min(self.leave_at);
         if let Some(work) = &self.work {
             deadline = deadline.min(work.office.wake_at());
             if !work.overrun_reported {
@@ -157,6 +163,28 @@ impl Group {
             deadline = deadline.min(lease.begin());
         }
         deadline
+    }
+
+    /// When the core wants its next tick. After a pause a follower listens first.
+    pub(super) fn node_deadline(&self) -> Time {
+        match self.node.role() {
+            Role::Follower => self.node.deadline().max(self.listens_until),
+            _ => self.node.deadline(),
+        }
+    }
+
+    /// Tells the core, once, of a pause that the driver comes out of. Says whether there was one.
+    ///
+    /// Who stood still cannot say that the leader was silent: its heartbeats were given up by those who sent them, and their
+    /// connection may have been, too. So a follower waits for the next one before it acts on a deadline that passed.
+    pub(super) fn notice_pause(&mut self, now: Time, out: &mut Output) -> bool {
+        if !self.is_late(now) || std::mem::replace(&mut self.pause_told, true) {
+            return false;
+        }
+        self.node.step(now, Input::Paused(now.since(self.armed)), out);
+        let timing = &self.node.config().timing;
+        self.listens_until = now + timing.heartbeat + timing.round_trip_max;
+        true
     }
 
     /// Whether its deadline has passed by so much that the driver must have stood still.
@@ -258,6 +286,7 @@ impl Group {
     /// A shutdown waits for work that long, and for the protocol a little longer.
     pub(super) fn leave_by(&mut self, now: Time) {
         let patience = self.drain_limit.saturating_add(self.node.config().timing.election_timeout_max * 2);
+        self.leaving = true;
         self.leave_at = self.leave_at.min(now + patience);
     }
 

@@ -18,12 +18,12 @@ use super::timer::Timer;
 use super::writer::{Job, Writer};
 use super::{Doors, Handle, Setup, StartFailure};
 use crate::clock;
-use crate::event::{CallId, Change, Role};
+use crate::event::{CallId, Change, EventKind, Role};
 use crate::message::{Reply, ReplyBody, RequestBody};
 use crate::mutant::{self, Mutant};
 use crate::node::{Input, Node, Output};
 use crate::observer::{Order, OrderKind, Propagator, Vitals, Workload};
-use crate::transport::{AnyTransport, Incoming};
+use crate::transport::{AnyTransport, Condition, Health, Incoming};
 use crate::types::{GroupId, NodeId, Time, TraceContext};
 
 /// How many messages are taken between two looks at the deadlines: a flood of messages cannot cost a leader its lease.
@@ -37,6 +37,7 @@ const STOP_MAX: Duration = Duration::from_secs(2);
 pub(super) async fn run(setup: Setup, doors: Doors, started: oneshot::Sender<Result<Vec<Handle>, StartFailure>>) {
     // Declared first and so dropped last, also in a panic: whoever waits for the end sees everything released.
     let _end = doors.ended.clone().drop_guard();
+    let _stopped = Stopped(doors.inbox.condition().clone());
     match Driver::build(setup, doors).await {
         Err(failure) => tell(started, Err(failure)),
         Ok(mut driver) => {
@@ -99,6 +100,7 @@ impl Driver {
         };
         for (at, (config, state)) in configs.into_iter().zip(states).enumerate() {
             let now = clock::now();
+            driver.doors.inbox.condition().allow(config.timing.election_timeout_max);
             driver.names.insert(config.group.clone(), at);
             let node = Node::new(config, state, rand::random(), now, &mut driver.out);
             let vitals = Arc::new(Vitals::new(node.identity().clone(), driver.workload.clone()));
@@ -111,15 +113,18 @@ impl Driver {
     }
 
     fn handle(&self, at: usize) -> Option<Handle> {
-        let published = self.groups.get(at)?.as_ref()?.published();
+        let group = self.groups.get(at)?.as_ref()?;
+        let published = group.published();
         Some(Handle {
             mail: self.doors.mail.clone(),
             group: at,
+            node: group.node.config().node.clone(),
             view: published.view.subscribe(),
             events: published.events.downgrade(),
             proclaimed: published.proclaimed.subscribe(),
             members: published.members.subscribe(),
             inbox: self.doors.inbox.clone(),
+            health: self.doors.inbox.health(),
             ended: self.doors.ended.clone(),
             lag: self.doors.lag.clone(),
         })
@@ -128,6 +133,7 @@ impl Driver {
     async fn serve(mut self) {
         while self.groups.iter().any(Option::is_some) {
             let next = self.deadlines.first().map_or(Time::NEVER, |(at, _)| *at);
+            self.doors.inbox.condition().due(next);
             let woken = tokio::select! {
                 biased;
                 Some(incoming) = self.doors.incoming.recv() => Woken::Incoming(incoming),
@@ -221,7 +227,12 @@ impl Driver {
             tracing::error!(target: "hustings::election", group = %group.id, "user work did not end: leaving all the same");
             return self.retire(at);
         }
-        if group.node.deadline() <= now {
+        if group.notice_pause(now, &mut self.out) {
+            self.paused = true;
+            self.carry_out(at, now);
+        }
+        let due = |group: &Group| group.node_deadline() <= now;
+        if self.groups.get(at).and_then(Option::as_ref).is_some_and(due) {
             self.step(at, Input::Tick);
         }
         self.hand_out(at);
@@ -268,9 +279,8 @@ impl Driver {
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
         // E9: read once, after the input was taken and before anything leaves.
         let now = clock::now();
-        if group.is_late(now) && !std::mem::replace(&mut group.pause_told, true) {
+        if group.notice_pause(now, &mut self.out) {
             self.paused = true;
-            group.node.step(now, Input::Paused(now.since(group.armed)), &mut self.out);
         }
         group.pulse.note_input(now, &group.node, &input);
         group.collective.note_input(now, &group.node, &input);
@@ -290,13 +300,18 @@ impl Driver {
             let job = Job { group: at, id: group.id.clone(), write: persist.write, state: persist.state };
             self.writer.write(job, &self.doors.mail);
         }
+        if out.events.iter().any(|event| matches!(event.kind, EventKind::PersistFailed { .. })) {
+            self.doors.inbox.condition().worsen(Health::StorageFailed);
+        }
         self.observers.show_output(now, group, out);
         group.stream(&out.events);
+        // The same for all of them.
+        let mut led_by = None;
         for mut request in out.requests.drain(..) {
             let beat = is_heartbeat(&request);
             let context = ask(&mut self.propagator, |propagator| {
                 if let RequestBody::AppendEntries { election, .. } = &mut request.body {
-                    *election = propagator.election(&group.id);
+                    *election = *led_by.get_or_insert_with(|| propagator.election(&group.id));
                 }
                 // A heartbeat that nobody looks at has no context, and none is looked for.
                 match beat && !group.pulse.is_picked(request.id) {
@@ -412,6 +427,7 @@ impl Driver {
             Command::Shutdown => {
                 group.wish(LossCause::ShuttingDown);
                 group.leave_by(clock::now());
+                self.note_leaving();
                 self.input(at, Input::Shutdown);
             }
             Command::WorkEnded { term } => {
@@ -512,6 +528,23 @@ impl Driver {
         self.deadlines.remove(&(group.armed, at));
         self.open.retain(|_, (owner, _)| *owner != at);
         self.names.remove(&group.id);
+        self.note_leaving();
+    }
+
+    /// The member leaves once all of its groups do.
+    fn note_leaving(&self) {
+        if self.groups.iter().flatten().all(|group| group.leaving) {
+            self.doors.inbox.condition().worsen(Health::Stopping);
+        }
+    }
+}
+
+/// Says that the member has stopped, also when the driver panicked.
+struct Stopped(Arc<Condition>);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.0.worsen(Health::Stopped);
     }
 }
 

@@ -3,10 +3,22 @@
 use std::fmt;
 
 use crate::event::{Alarm, Event, EventKind};
+use crate::message::{RequestKind, Verdict};
 use crate::telemetry::OPENTELEMETRY_VERSION;
-use crate::types::TraceContext;
+use crate::types::{NodeId, TraceContext};
 
 /// The `tracing` target of every log line of an election.
+///
+/// Each line has the fields `event` (its name, such as `raft.request.answered`), `node`, `group`, `term`, `role`, `sequence`; `peer`
+/// and `reason` (`ok`, or why not) where another node asks or answers; and `trace_id` and `span_id` of the span that
+/// it belongs to, unless there is none. As JSON, for a log store that leads from a line to its trace and back:
+///
+/// ```
+/// # #[cfg(feature = "otlp")]
+/// tracing_subscriber::fmt().json().flatten_event(true).with_max_level(tracing::Level::INFO).init();
+/// ```
+///
+/// What a voter answers is written at `INFO`; requests and answers of other kinds, and writes, at `DEBUG`.
 pub const TARGET: &str = "hustings::election";
 
 /// Writes `lines!(..)`: one call site per kind of event, since a name belongs to the call site.
@@ -17,11 +29,15 @@ macro_rules! lines {
                 name: $name,
                 target: TARGET,
                 tracing::Level::$level,
+                // Again as a field, since not every subscriber writes the name.
+                event = $name,
                 node = $event.who.node.as_str(),
                 group = $event.who.group.as_str(),
                 term = i64::try_from($event.term.0).unwrap_or(i64::MAX),
                 role = $event.role.code(),
                 sequence = i64::try_from($event.sequence).unwrap_or(i64::MAX),
+                peer = peer(&$event.kind).map(NodeId::as_str),
+                reason = verdict(&$event.kind).map(Verdict::code),
                 trace_id = $context.is_valid().then(|| tracing::field::display(TraceId($context))),
                 span_id = $context.is_valid().then(|| tracing::field::display(SpanId($context))),
                 "{}",
@@ -70,6 +86,8 @@ pub(super) fn write(event: &Event, context: TraceContext) {
         EventKind::TransferStarted { .. } => INFO "raft.transfer.started",
         EventKind::TransferEnded { .. } => INFO "raft.transfer.ended",
         EventKind::RequestReceived { .. } => DEBUG "raft.request.received",
+        EventKind::RequestAnswered { kind: RequestKind::PreVote | RequestKind::RequestVote, .. } =>
+            INFO "raft.request.answered",
         EventKind::RequestAnswered { .. } => DEBUG "raft.request.answered",
         EventKind::PersistStarted { .. } => DEBUG "raft.hard_state.started",
         EventKind::PersistEnded { .. } => DEBUG "raft.hard_state.written",
@@ -90,6 +108,27 @@ pub(super) fn provider_missing() {
         "no OpenTelemetry tracer provider is installed, so that this election leaves no trace: install one for \
          opentelemetry {OPENTELEMETRY_VERSION} (another version has another global), or give Spans one"
     );
+}
+
+/// The node that asks, is asked, or answers.
+fn peer(kind: &EventKind) -> Option<&NodeId> {
+    match kind {
+        EventKind::RequestSent { to, .. }
+        | EventKind::CallFailed { to, .. }
+        | EventKind::RequestAnswered { to, .. }
+        | EventKind::TransferStarted { to }
+        | EventKind::TransferEnded { to, .. } => Some(to),
+        EventKind::ReplyReceived { from, .. } => Some(from),
+        EventKind::RequestReceived { from, .. } => Some(&from.node),
+        _ => None,
+    }
+}
+
+fn verdict(kind: &EventKind) -> Option<&Verdict> {
+    match kind {
+        EventKind::ReplyReceived { verdict, .. } | EventKind::RequestAnswered { verdict, .. } => Some(verdict),
+        _ => None,
+    }
 }
 
 struct TraceId(TraceContext);

@@ -1,5 +1,10 @@
 //! gRPC: a port of its own, and exactly one HTTP/2 connection to each peer, opened eagerly and kept up.
 //!
+//! The same port answers `grpc.health.v1.Health`, for the whole process (an empty name) and for `hustings.v1.Election`: a member
+//! is `SERVING` whatever its role, until it leaves or its disk fails ([`Health`](super::Health)). A kubelet asks it with
+//! `readinessProbe: {grpc: {port: 7300}}`: a follower stays ready, and is not restarted by the same probe as `livenessProbe`.
+//! It asks in plaintext, at the address of the pod, so that the member must listen there.
+//!
 //! The trace context travels as `traceparent` metadata. `tracestate` is ignored: it has no fixed size, and nothing here
 //! depends on it.
 
@@ -19,6 +24,7 @@ use crate::types::{NodeId, TraceContext};
 mod address;
 pub(crate) mod codec;
 mod error;
+mod health;
 mod link;
 mod peer;
 mod peers;

@@ -33,21 +33,27 @@ struct Member {
 pub(crate) struct Cluster {
     addresses: BTreeMap<String, String>,
     data: tempfile::TempDir,
-    collector: String,
+    collector: Option<String>,
     variables: Vec<(String, String)>,
     members: BTreeMap<String, Member>,
 }
 
 impl Cluster {
     pub(crate) fn new(ids: &[&str], collector: &str) -> Cluster {
+        let mut cluster = Cluster::untraced(ids);
+        cluster.collector = Some(collector.to_owned());
+        cluster
+    }
+
+    /// Without telemetry.
+    pub(crate) fn untraced(ids: &[&str]) -> Cluster {
         // All ports are held until all are known, so that no two members get the same.
         let held: Vec<TcpListener> =
             ids.iter().map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
         let address = |listener: &TcpListener| listener.local_addr().expect("bound").to_string();
         let addresses = ids.iter().zip(&held).map(|(id, listener)| ((*id).to_owned(), address(listener))).collect();
         let data = tempfile::tempdir().expect("a temporary folder");
-        let collector = collector.to_owned();
-        Cluster { addresses, data, collector, variables: Vec::new(), members: BTreeMap::new() }
+        Cluster { addresses, data, collector: None, variables: Vec::new(), members: BTreeMap::new() }
     }
 
     /// Sets a variable for every member that starts from now on.
@@ -76,7 +82,9 @@ impl Cluster {
             .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
-        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &self.collector).env("OTEL_BSP_SCHEDULE_DELAY", "50");
+        if let Some(collector) = &self.collector {
+            command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector).env("OTEL_BSP_SCHEDULE_DELAY", "50");
+        }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let mut child = command.spawn().expect("the example `node` starts");
         let lines = Lines::default();
@@ -114,13 +122,28 @@ impl Cluster {
 
     /// SIGTERM.
     pub(crate) fn terminate(&self, id: &str) {
-        self.signal(id, "-TERM");
+        self.signal(id, "TERM");
     }
 
-    /// Sends a signal by the name that kill(1) knows it by.
-    pub(crate) fn signal(&self, id: &str, name: &str) {
+    /// SIGSTOP: the process stands still, and its sockets stay open. Returns how many lines it had printed.
+    pub(crate) fn suspend(&self, id: &str) -> usize {
+        self.signal(id, "STOP");
+        self.members[id].lines().len()
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self, id: &str) {
+        self.signal(id, "CONT");
+    }
+
+    /// What it printed after so many lines.
+    pub(crate) fn told(&self, id: &str, after: usize) -> Vec<String> {
+        self.members[id].lines().split_off(after)
+    }
+
+    fn signal(&self, id: &str, name: &str) {
         let pid = self.members[id].child.id().to_string();
-        let sent = Command::new("kill").args([name, &pid]).status().expect("kill(1)");
+        let sent = Command::new("kill").args([format!("-{name}"), pid]).status().expect("kill(1)");
         assert!(sent.success());
     }
 

@@ -3,15 +3,19 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::io;
 use std::sync::Once;
 
 use hustings::event::{Alarm, EventKind, Outcome};
 use hustings::telemetry::{OPENTELEMETRY_VERSION, Spans, TARGET};
+use opentelemetry_sdk::trace::SpanData;
+use serde_json::Value as Json;
 use tracing::Level;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::set_global_default;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+use super::elections::elect;
 use super::stage::*;
 
 #[derive(Debug, Clone, Default)]
@@ -35,6 +39,20 @@ pub(crate) struct Lines(Vec<Line>);
 
 thread_local! {
     static HEARD: RefCell<Option<Lines>> = const { RefCell::new(None) };
+    static WRITTEN: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Where the JSON goes, a thread's own.
+struct Paper;
+
+impl io::Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        WRITTEN.with_borrow_mut(|written| written.extend_from_slice(bytes));
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Keeps each thread's lines apart. One subscriber serves the whole process: with one of a single thread, a call site
@@ -63,15 +81,31 @@ impl Lines {
 pub(crate) fn listen() {
     static LISTENING: Once = Once::new();
     LISTENING.call_once(|| {
-        set_global_default(tracing_subscriber::registry().with(Listener)).expect("no other subscriber in these tests");
+        let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(|| Paper);
+        let subscriber = tracing_subscriber::registry().with(Listener).with(json);
+        set_global_default(subscriber).expect("no other subscriber in these tests");
     });
 }
 
 pub(crate) fn told(play: impl FnOnce()) -> Lines {
     listen();
     HEARD.set(Some(Lines::default()));
+    WRITTEN.take();
     play();
     HEARD.take().expect("set above")
+}
+
+/// The same as a log file has it: a line of JSON each.
+fn written(play: impl FnOnce()) -> Vec<Json> {
+    told(play);
+    let text = String::from_utf8(WRITTEN.take()).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The lines that name that span.
+fn of<'a>(span: &SpanData, lines: &'a [Json]) -> Vec<&'a Json> {
+    let (trace, id) = (span.span_context.trace_id().to_string(), span.span_context.span_id().to_string());
+    lines.iter().filter(|line| line["trace_id"] == trace && line["span_id"] == id).collect()
 }
 
 fn stand(a: &mut Player) {
@@ -105,4 +139,34 @@ fn without_a_provider_one_line_says_which_version_it_would_take() {
     let started = lines.named("raft.election.started");
     assert_eq!(started.len(), 2);
     assert!(started.iter().all(|line| !line.fields.contains_key("trace_id")), "no ids rather than zeros");
+}
+
+/// What a person on call does: from a refusal in the viewer to the voter's log, and from a line of a log to the trace.
+#[test]
+fn the_line_of_a_vote_is_found_from_its_span_and_the_span_from_the_line() {
+    let exported = Exported::default();
+    let [mut a, mut b, mut c] = ["a", "b", "c"].map(|name| Player::new(name, &exported));
+    let lines = written(|| elect(&mut a, &mut b, &mut c));
+
+    let wanted = [("b", "raft.vote.grant", "ok"), ("c", "raft.pre_vote.deny", "leader_alive")];
+    for (voter, span, reason) in wanted {
+        let span = exported.on(voter, span);
+        let answers: Vec<_> =
+            of(&span, &lines).into_iter().filter(|line| line["event"] == "raft.request.answered").collect();
+        let [line] = answers[..] else { panic!("{answers:?}") };
+        let said = ["node", "peer", "reason", "level", "target"].map(|key| line[key].as_str().unwrap_or_default());
+        assert_eq!(said, [voter, "a", reason, "INFO", TARGET], "{line}");
+        assert!(line["term"].is_i64() && line["message"].is_string(), "{line}");
+    }
+
+    // Back: each line leads to one span, of that node.
+    drop((a, b, c));
+    let spans = exported.all();
+    let traced: Vec<_> = lines.iter().filter(|line| !line["trace_id"].is_null()).collect();
+    assert!(traced.len() > 20, "{} of {} lines have a trace", traced.len(), lines.len());
+    for line in traced {
+        let named: Vec<_> = spans.iter().filter(|span| !of(span, std::slice::from_ref(line)).is_empty()).collect();
+        let [span] = named[..] else { panic!("{line} leads to {named:?}") };
+        assert_eq!(line["node"], text(span, "raft.node.id"));
+    }
 }

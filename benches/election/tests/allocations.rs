@@ -3,8 +3,10 @@
 use allocation_counter::measure;
 use hustings::event::CallId;
 use hustings::node::{Input, Output};
+use hustings::telemetry::Spans;
 use hustings::types::TraceContext;
 use hustings_benches::Cluster;
+use hustings_benches::watch::Watch;
 
 const ROUNDS: u64 = 1000;
 
@@ -47,4 +49,16 @@ fn an_election_allocates_little() {
     let spent = measure(|| cluster.replace_leader());
     println!("an election, 3 members: {} allocations, {} bytes", spent.count_total, spent.bytes_total);
     assert!(spent.count_total > 0, "the counter counts");
+}
+
+/// What the driver adds without telemetry, and with telemetry for the rounds that are not picked: nothing.
+#[test]
+fn nobody_who_watches_allocates_for_a_round_that_is_not_picked() {
+    let watched: [fn() -> Watch; 2] = [Watch::counting, || Watch::with(Spans::builder().build(), u64::MAX)];
+    for watch in watched {
+        let mut cluster = Cluster::watched((0..3).map(|_| watch()).collect());
+        (0..10).for_each(|_| cluster.heartbeat_round());
+        let spent = measure(|| (0..ROUNDS).for_each(|_| cluster.heartbeat_round()));
+        assert_eq!(spent.count_total, 0);
+    }
 }

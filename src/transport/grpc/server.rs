@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tonic::Status;
-use tonic::codegen::Service as _;
+use tonic::codegen::{Service as _, http};
 use tonic::metadata::MetadataMap;
 
 use super::error::status_of_handle;
+use super::health;
 use super::link::{Nursery, Pulse, Watched};
 use super::peers::Peers;
 use super::service::election_server::{Election, ElectionServer};
@@ -94,11 +96,18 @@ async fn connection(stream: TcpStream, door: Door, pulse: Arc<Pulse>) {
         return;
     }
     let tasks = Nursery::new();
-    let traffic = door.inbox.traffic().clone();
+    let (traffic, health) = (door.inbox.traffic().clone(), door.inbox.health());
     let service = ElectionServer::new(door).max_decoding_message_size(FRAME_LEN_MAX);
-    let service = service_fn(move |request| {
-        let mut service = service.clone();
-        async move { tokio::time::timeout(REQUEST_MAX, service.call(request)).await.map(|Ok(response)| response) }
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let (mut service, health) = (service.clone(), health.clone());
+        let answer = async move {
+            // Who asks for nothing but health stays a stranger: members go first where there is no room for all.
+            match health::is_asked(&request) {
+                true => health::answer(health, request).await,
+                false => service.call(request).await.unwrap_or_else(|never| match never {}),
+            }
+        };
+        tokio::time::timeout(REQUEST_MAX, answer)
     });
     let stream = TokioIo::new(Watched { stream, pulse: pulse.clone(), traffic });
     let serving = Builder::new(tasks.spawner())

@@ -1,4 +1,4 @@
-//! The seeds that are made, not found: `cargo test -p hustings-fuzz --test first_seeds -- --ignored` writes them anew.
+//! The seeds that are made, not found, and libFuzzer's words: `cargo run -p hustings-fuzz --bin first_seeds` writes them anew.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,9 +20,7 @@ use hustings::storage::file::slot::{Owner, encode};
 use hustings::types::{ClusterId, DiskId, Founding, GroupId, Incarnation, NodeId, Term, TraceContext};
 use hustings::wire::{encode_reply, encode_request};
 
-#[test]
-#[ignore = "writes files"]
-fn write_the_first_seeds() {
+fn main() {
     write("wire_decode", messages());
     write("journal_reader", lines());
     write("story_parser", stories());

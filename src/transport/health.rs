@@ -1,0 +1,152 @@
+//! Whether a member does its part: for probes, load balancers and whoever restarts processes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::clock;
+use crate::types::{Time, nanos};
+
+/// Whether a member does its part.
+///
+/// Following is doing it, and so is waiting: for the other members at the first start, for an election, for a majority that
+/// cannot be reached. None of that gets better by a restart, which would only add to it the quarantine of the restarted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Health {
+    /// It takes part, whatever its role.
+    Serving,
+    /// The driver's loop is late by more than the longest election timeout: the process was suspended, its machine is
+    /// starved, or an observer blocks the loop. It may serve again.
+    Stalled,
+    /// A write failed, so that what the disk holds is unknown: it votes no more. A restart reads the disk anew.
+    StorageFailed,
+    /// It was told to leave: work drains, leadership is handed over.
+    Stopping,
+    /// It has left.
+    Stopped,
+}
+
+impl Health {
+    /// Whether it does its part.
+    #[must_use]
+    pub fn is_serving(self) -> bool {
+        self == Health::Serving
+    }
+
+    /// A stable name for programs.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Health::Serving => "serving",
+            Health::Stalled => "stalled",
+            Health::StorageFailed => "storage_failed",
+            Health::Stopping => "stopping",
+            Health::Stopped => "stopped",
+        }
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.code())
+    }
+}
+
+/// What the driver says of its health. It gets worse, never better, except for a stall.
+#[derive(Debug)]
+pub(crate) struct Condition {
+    said: watch::Sender<Health>,
+    /// When the loop must come round next, in nanoseconds; written by the driver at each turn.
+    due: AtomicU64,
+    /// By how much it may be late.
+    patience: AtomicU64,
+}
+
+impl Default for Condition {
+    fn default() -> Condition {
+        Condition {
+            said: watch::Sender::new(Health::Serving),
+            due: AtomicU64::new(Time::NEVER.0),
+            patience: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Condition {
+    pub(crate) fn worsen(&self, to: Health) {
+        self.said.send_if_modified(|health| {
+            let worse = *health < to;
+            *health = to.max(*health);
+            worse
+        });
+    }
+
+    /// The loop waits until `due` at the latest, and may be late by `patience`.
+    pub(crate) fn due(&self, due: Time) {
+        self.due.store(due.0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn allow(&self, patience: Duration) {
+        self.patience.fetch_max(nanos(patience), Ordering::Relaxed);
+    }
+
+    fn at(&self, now: Time) -> Health {
+        let late = now.since(Time(self.due.load(Ordering::Relaxed)));
+        let stalled = nanos(late) > self.patience.load(Ordering::Relaxed);
+        let said = *self.said.borrow();
+        if stalled { said.max(Health::Stalled) } else { said }
+    }
+}
+
+/// Watches the [`Health`] of a member.
+#[derive(Debug, Clone)]
+pub struct HealthWatch {
+    condition: Arc<Condition>,
+    said: watch::Receiver<Health>,
+}
+
+impl HealthWatch {
+    pub(crate) fn new(condition: &Arc<Condition>) -> HealthWatch {
+        HealthWatch { condition: condition.clone(), said: condition.said.subscribe() }
+    }
+
+    /// How it is right now. Never waits.
+    #[must_use]
+    pub fn current(&self) -> Health {
+        self.condition.at(clock::now())
+    }
+
+    /// Waits until the member says something that this watch has not heard, and returns how it is then. A
+    /// [`Health::Stalled`] one says nothing: ask [`HealthWatch::current`] for that.
+    pub async fn changed(&mut self) -> Health {
+        // The other end is held here, too.
+        let _ = self.said.changed().await;
+        self.current()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_gets_worse_and_a_stall_passes() {
+        let condition = Condition::default();
+        let at = |ms: u64| Time(ms * 1_000_000);
+        assert_eq!(condition.at(at(1_000_000)), Health::Serving, "nothing is due");
+        condition.allow(Duration::from_millis(300));
+        condition.due(at(100));
+        assert_eq!(condition.at(at(400)), Health::Serving);
+        assert_eq!(condition.at(at(401)), Health::Stalled);
+        condition.due(at(500));
+        assert_eq!(condition.at(at(401)), Health::Serving);
+        condition.worsen(Health::Stopping);
+        condition.worsen(Health::StorageFailed);
+        assert_eq!(condition.at(at(401)), Health::Stopping);
+        assert_eq!(condition.at(at(900)), Health::Stopping, "whoever leaves may take its time");
+    }
+}
