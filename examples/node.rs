@@ -24,6 +24,10 @@ use hustings::telemetry::Guard;
 
 use options::Options;
 
+/// Any of these says where traces or metrics are to go.
+const EXPORTS: [&str; 3] =
+    ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"];
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
@@ -47,10 +51,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), BoxError> {
-    let guard = match std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT") {
-        Some(_) => Some(hustings::telemetry::init("node")?),
-        None => None,
-    };
+    let guard = EXPORTS.iter().any(|name| std::env::var_os(name).is_some()).then(|| hustings::telemetry::init("node"));
+    let guard = guard.transpose()?;
+    if let Some(guard) = &guard {
+        print_line(&guard.resolved().to_string());
+    }
     let elector = start(&options, guard.as_ref()).await?;
     let leaving = async {
         tokio::select! {

@@ -29,7 +29,8 @@ const USAGE: &str = "usage: watch [--forever] [--all]
   --forever  go on killing, cutting and healing until interrupted
   --all      tell of writes and single requests too
 
-  OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 exports the same run as traces (OTLP over gRPC).";
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 exports the same run as traces (OTLP over gRPC;
+  OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf over HTTP).";
 
 struct Options {
     forever: bool,

@@ -155,6 +155,7 @@ impl<'a> Cluster<'a> {
         let winner = self.winner()?;
         let election = winner.spans.as_ref()?.election(winner.elector.group());
         let (_, authority) = self.telemetry?.resolved().endpoint()?.split_once("://")?;
+        let authority = authority.split('/').next().unwrap_or_default();
         let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
         election.is_valid().then(|| format!("http://{host}:16686/trace/{:032x}", election.trace_id))
     }

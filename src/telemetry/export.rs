@@ -1,4 +1,4 @@
-//! How spans and metrics leave the process: by gRPC, from a thread that nothing waits for.
+//! How spans and metrics leave the process: by gRPC or HTTP, from a thread that nothing waits for.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use opentelemetry_otlp::{ExporterBuildError, WithExportConfig};
+use opentelemetry_otlp::{Compression, ExporterBuildError, WithExportConfig, WithHttpConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
@@ -20,6 +20,28 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use super::ElectionSampler;
+use super::settings::{Protocol, Route, Unusable};
+
+mod http;
+#[cfg_attr(not(feature = "otlp-tls"), path = "export/no_tls.rs")]
+mod tls;
+
+use http::{Poster, Reason};
+use tls::Trust;
+
+/// Where one signal goes, its certificates read.
+#[derive(Clone)]
+pub(super) struct Destination {
+    pub(super) route: Route,
+    trust: Option<Arc<Trust>>,
+}
+
+impl Destination {
+    pub(super) fn of(route: Route) -> Result<Destination, Unusable> {
+        let trust = Trust::of(&route)?.map(Arc::new);
+        Ok(Destination { route, trust })
+    }
+}
 
 /// The runtime that the exporters' connections live in: a thread of its own, so that spans are exported whatever the
 /// application's runtime does, or without one.
@@ -46,18 +68,27 @@ impl Courier {
         Ok(Courier { handle, closed: Arc::default(), stop: Some(stop), thread: Some(thread) })
     }
 
-    /// A provider that exports to `endpoint` in the background.
+    /// A provider that exports there in the background.
     pub(super) fn provider(
         &self,
-        endpoint: &str,
+        to: &Destination,
         resource: Resource,
         sampler: Option<ElectionSampler<Sampler>>,
     ) -> Result<SdkTracerProvider, ExporterBuildError> {
+        let reason = Reason::default();
         let inside = self.handle.enter();
-        let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+        let builder = opentelemetry_otlp::SpanExporter::builder();
+        let exporter = match to.route.protocol {
+            Protocol::Grpc => by_grpc(builder.with_tonic(), to).build(),
+            Protocol::Http => by_http(builder.with_http(), to, self.poster(to, &reason)).build(),
+        }?;
         drop(inside);
-        let exporter =
-            Outbound { inner: Arc::new(exporter), runtime: self.handle.clone(), news: News::new("spans", endpoint) };
+        let exporter = Outbound {
+            inner: Arc::new(exporter),
+            runtime: self.handle.clone(),
+            timeout: to.route.timeout,
+            news: News::new("spans", to, reason),
+        };
         let processor = BatchSpanProcessor::builder(exporter).build();
         let mut builder = SdkTracerProvider::builder().with_resource(resource).with_span_processor(processor);
         if let Some(sampler) = sampler {
@@ -66,20 +97,50 @@ impl Courier {
         Ok(builder.build())
     }
 
-    /// A meter provider that exports to `endpoint` in the background, as often as `OTEL_METRIC_EXPORT_INTERVAL` says.
-    pub(super) fn meters(&self, endpoint: &str, resource: Resource) -> Result<SdkMeterProvider, ExporterBuildError> {
+    /// A meter provider that exports there in the background, as often as `OTEL_METRIC_EXPORT_INTERVAL` says.
+    pub(super) fn meters(&self, to: &Destination, resource: Resource) -> Result<SdkMeterProvider, ExporterBuildError> {
+        let reason = Reason::default();
         let inside = self.handle.enter();
-        let exporter = opentelemetry_otlp::MetricExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+        let builder = opentelemetry_otlp::MetricExporter::builder();
+        let exporter = match to.route.protocol {
+            Protocol::Grpc => by_grpc(builder.with_tonic(), to).build(),
+            Protocol::Http => by_http(builder.with_http(), to, self.poster(to, &reason)).build(),
+        }?;
         drop(inside);
         let exporter = Measurements {
             inner: exporter,
             runtime: self.handle.clone(),
             closed: Arc::clone(&self.closed),
-            news: News::new("metrics", endpoint),
+            timeout: to.route.timeout,
+            news: News::new("metrics", to, reason),
         };
         let reader = PeriodicReader::builder(exporter).build();
         Ok(SdkMeterProvider::builder().with_resource(resource).with_reader(reader).build())
     }
+
+    fn poster(&self, to: &Destination, reason: &Reason) -> Poster {
+        Poster::new(self.handle.clone(), to.trust.clone(), Arc::clone(reason))
+    }
+}
+
+fn by_grpc<B: WithExportConfig + WithTonicConfig>(builder: B, to: &Destination) -> B {
+    let mut builder = builder.with_endpoint(&to.route.endpoint).with_timeout(to.route.timeout);
+    if to.route.gzip {
+        builder = WithTonicConfig::with_compression(builder, Compression::Gzip);
+    }
+    match &to.trust {
+        Some(trust) => trust.equip(builder),
+        None => builder,
+    }
+}
+
+fn by_http<B: WithExportConfig + WithHttpConfig>(builder: B, to: &Destination, poster: Poster) -> B {
+    let builder = builder
+        .with_endpoint(&to.route.endpoint)
+        .with_timeout(to.route.timeout)
+        .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
+        .with_http_client(poster);
+    if to.route.gzip { WithHttpConfig::with_compression(builder, Compression::Gzip) } else { builder }
 }
 
 impl Drop for Courier {
@@ -124,9 +185,10 @@ pub(super) fn shut_down(providers: Vec<Closable>, limit: Duration) -> bool {
         }
     }
     let until = std::time::Instant::now() + limit;
-    (0..waiting).all(|_| {
+    // One that fails at once is no reason to leave the others alone.
+    (0..waiting).fold(true, |complete, _| {
         let rest = until.saturating_duration_since(std::time::Instant::now());
-        finished.recv_timeout(rest).unwrap_or(false)
+        finished.recv_timeout(rest).unwrap_or(false) && complete
     })
 }
 
@@ -136,23 +198,48 @@ struct News {
     signal: &'static str,
     endpoint: String,
     failing: AtomicBool,
+    /// By HTTP the exporter says no more than that it failed; this says why.
+    reason: Reason,
 }
 
 impl News {
-    fn new(signal: &'static str, endpoint: &str) -> News {
-        News { signal, endpoint: endpoint.to_owned(), failing: AtomicBool::new(false) }
+    fn new(signal: &'static str, to: &Destination, reason: Reason) -> News {
+        News { signal, endpoint: to.route.endpoint.clone(), failing: AtomicBool::new(false), reason }
+    }
+
+    /// Jaeger and Tempo take traces only: who sends both there has lost nothing, and hears of it once.
+    fn is_not_taken(&self, result: &OTelSdkResult) -> bool {
+        let Err(OTelSdkError::InternalFailure(error)) = result else { return false };
+        let not_taken = error.ends_with("gRPC code: Unimplemented") || error.ends_with("status code: 404");
+        if not_taken && !self.failing.swap(true, Ordering::Relaxed) {
+            let signal = self.signal;
+            tracing::info!(
+                name: "raft.telemetry.not_taken",
+                target: super::TARGET,
+                endpoint = self.endpoint.as_str(),
+                signal,
+                "{} takes no {signal}: none are exported",
+                self.endpoint
+            );
+        }
+        not_taken
     }
 
     fn tell(&self, result: &OTelSdkResult) {
         let signal = self.signal;
         match result {
-            Err(error) if !self.failing.swap(true, Ordering::Relaxed) => tracing::warn!(
-                name: "raft.telemetry.export_failed",
-                target: super::TARGET,
-                endpoint = self.endpoint.as_str(),
-                signal,
-                "{signal} cannot be exported, and are lost until they can: {error}"
-            ),
+            Err(error) if !self.failing.swap(true, Ordering::Relaxed) => {
+                let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let reason = reason.unwrap_or_else(|| error.to_string());
+                tracing::warn!(
+                    name: "raft.telemetry.export_failed",
+                    target: super::TARGET,
+                    endpoint = self.endpoint.as_str(),
+                    signal,
+                    "{signal} cannot be exported to {}, and are lost until they can: {reason}",
+                    self.endpoint
+                );
+            }
             Ok(()) if self.failing.swap(false, Ordering::Relaxed) => tracing::info!(
                 name: "raft.telemetry.export_resumed",
                 target: super::TARGET,
@@ -165,20 +252,27 @@ impl News {
     }
 }
 
+/// The exporter's own limit begins with a connection, and ends none that is under way.
+async fn within(limit: Duration, export: impl Future<Output = OTelSdkResult>) -> OTelSdkResult {
+    tokio::time::timeout(limit, export).await.unwrap_or(Err(OTelSdkError::Timeout(limit)))
+}
+
 /// The OTLP exporter of spans, driven by the courier's runtime: the SDK's thread polls it without one.
 struct Outbound {
     inner: Arc<opentelemetry_otlp::SpanExporter>,
     runtime: Handle,
+    timeout: Duration,
     news: News,
 }
 
 impl SpanExporter for Outbound {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let inner = Arc::clone(&self.inner);
-        let task = self.runtime.spawn(async move { inner.export(batch).await });
+        let limit = self.timeout;
+        let task = self.runtime.spawn(async move { within(limit, inner.export(batch)).await });
         let result = match task.await {
             Ok(result) => result,
-            Err(error) => Err(OTelSdkError::InternalFailure(error.to_string())),
+            Err(_) => Err(OTelSdkError::InternalFailure("given up at the shutdown".to_owned())),
         };
         self.news.tell(&result);
         result
@@ -207,12 +301,13 @@ struct Measurements {
     inner: opentelemetry_otlp::MetricExporter,
     runtime: Handle,
     closed: Arc<RwLock<bool>>,
+    timeout: Duration,
     news: News,
 }
 
 impl PushMetricExporter for Measurements {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        let mut export = pin!(self.inner.export(metrics));
+        let mut export = pin!(within(self.timeout, self.inner.export(metrics)));
         let result = poll_fn(|context| {
             let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
             if *closed {
@@ -222,6 +317,9 @@ impl PushMetricExporter for Measurements {
             export.as_mut().poll(context)
         });
         let result = result.await;
+        if self.news.is_not_taken(&result) {
+            return Ok(());
+        }
         self.news.tell(&result);
         result
     }

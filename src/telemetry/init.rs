@@ -17,8 +17,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use super::export::{Closable, Courier, shut_down};
-use super::settings::{Propagation, Resolved};
+use super::export::{Closable, Courier, Destination, shut_down};
+use super::settings::{Propagation, Resolved, Unusable};
 use super::spans::{Provider, Spans, SpansBuilder};
 use super::{ElectionSampler, Metrics};
 use crate::message::Identity;
@@ -32,18 +32,40 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
 pub struct Init {
     service: String,
     endpoint: Option<String>,
+    /// In place of the variables `OTEL_EXPORTER_OTLP_*` with these ends.
+    settings: BTreeMap<&'static str, String>,
     subscriber: bool,
 }
 
 impl Init {
     /// For that service. `OTEL_SERVICE_NAME` has the last word.
     pub fn new(service: impl Into<String>) -> Init {
-        Init { service: service.into(), endpoint: None, subscriber: true }
+        Init { service: service.into(), endpoint: None, settings: BTreeMap::new(), subscriber: true }
     }
 
-    /// Exports there, whatever the environment says: `http://host:4317`.
+    /// Exports there, whatever the environment says: `http://host:4317`. By HTTP the paths of the signals are appended.
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Init {
         self.endpoint = Some(endpoint.into());
+        self
+    }
+
+    /// Speaks OTLP over HTTP, whatever `OTEL_EXPORTER_OTLP_PROTOCOL` says.
+    pub fn over_http(mut self) -> Init {
+        self.settings.insert("PROTOCOL", "http/protobuf".to_owned());
+        self
+    }
+
+    /// Trusts the certificates in that PEM file, and no others, whatever `OTEL_EXPORTER_OTLP_CERTIFICATE` says.
+    pub fn trust(mut self, file: impl Into<String>) -> Init {
+        self.settings.insert("CERTIFICATE", file.into());
+        self
+    }
+
+    /// Shows that certificate, with that key, to a collector that asks for one, whatever
+    /// `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` and `_CLIENT_KEY` say. PEM files.
+    pub fn identity(mut self, certificate: impl Into<String>, key: impl Into<String>) -> Init {
+        self.settings.insert("CLIENT_CERTIFICATE", certificate.into());
+        self.settings.insert("CLIENT_KEY", key.into());
         self
     }
 
@@ -51,6 +73,22 @@ impl Init {
     pub fn without_subscriber(mut self) -> Init {
         self.subscriber = false;
         self
+    }
+}
+
+impl Init {
+    /// A variable, as set here or else by the environment.
+    fn variable(&self, name: &str) -> Option<String> {
+        if let Some(end) = name.strip_prefix("OTEL_EXPORTER_OTLP_") {
+            if let Some(value) = self.settings.get(end) {
+                return Some(value.clone());
+            }
+            let general = end.strip_prefix("TRACES_").or(end.strip_prefix("METRICS_"));
+            if general.is_some_and(|general| self.settings.contains_key(general)) {
+                return None;
+            }
+        }
+        std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
     }
 }
 
@@ -64,7 +102,18 @@ impl<S: Into<String>> From<S> for Init {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InitError {
-    /// The exporter cannot be built for this endpoint. `https` needs TLS, which this exporter is built without.
+    /// A setting leaves no way to export: an address that is none, a certificate that cannot be read, `https` without the
+    /// feature `otlp-tls`. Values in whose place a default will do are among [`Resolved::notes`] and no error.
+    #[error("{name}={value} {reason}")]
+    Setting {
+        /// The variable, or `endpoint` where it was an argument.
+        name: String,
+        /// Its value.
+        value: String,
+        /// What is wrong, and what works.
+        reason: String,
+    },
+    /// The exporter cannot be built for this endpoint.
     #[error("cannot export to {endpoint}: {reason}")]
     Exporter {
         /// The endpoint.
@@ -82,9 +131,16 @@ impl InitError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            InitError::Setting { .. } => "setting",
             InitError::Exporter { .. } => "exporter",
             InitError::Thread(_) => "thread",
         }
+    }
+}
+
+impl From<Unusable> for InitError {
+    fn from(Unusable { name, value, reason }: Unusable) -> InitError {
+        InitError::Setting { name, value, reason }
     }
 }
 
@@ -104,7 +160,7 @@ struct Exporting {
 
 /// Where spans go, and the application's own.
 struct Traces {
-    endpoint: String,
+    destination: Destination,
     application: SdkTracerProvider,
 }
 
@@ -114,48 +170,56 @@ struct Nodes {
     providers: BTreeMap<(String, String, u64), SdkTracerProvider>,
 }
 
-/// Sets up exporting by OTLP over gRPC, from a thread of its own, within a runtime or without one.
+/// Sets up exporting by OTLP, over gRPC or HTTP, from a thread of its own, within a runtime or without one.
 ///
-/// Reads `OTEL_EXPORTER_OTLP_ENDPOINT` (and `_TRACES_`, `_METRICS_`), `_TIMEOUT`, `_HEADERS`, `_COMPRESSION`, `OTEL_SDK_DISABLED`,
-/// `OTEL_TRACES_EXPORTER`, `OTEL_PROPAGATORS`, `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_BSP_*` and
-/// `OTEL_TRACES_SAMPLER`; for metrics `OTEL_METRICS_EXPORTER`, `OTEL_EXPORTER_OTLP_METRICS_*` and
-/// `OTEL_METRIC_EXPORT_INTERVAL`; [`Guard::resolved`] says what came of them.
+/// Reads `OTEL_EXPORTER_OTLP_ENDPOINT`, `_PROTOCOL` (`grpc`, which is the default, or `http/protobuf`), `_TIMEOUT`, `_HEADERS`,
+/// `_COMPRESSION` (`gzip`, `none`), `_CERTIFICATE`, `_CLIENT_CERTIFICATE`, `_CLIENT_KEY`, `_INSECURE`, each with `_TRACES_` and
+/// `_METRICS_` before the general one; `OTEL_SDK_DISABLED`, `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER`,
+/// `OTEL_PROPAGATORS`, `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_BSP_*`, `OTEL_SPAN_*_LIMIT`,
+/// `OTEL_TRACES_SAMPLER`, `OTEL_METRIC_EXPORT_INTERVAL` and `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`.
+/// [`Guard::resolved`] says what came of them, a log line too.
+///
+/// `https` addresses need the feature `otlp-tls`. Without `OTEL_EXPORTER_OTLP_CERTIFICATE` the system's certificates are
+/// trusted; files are read once, here.
 ///
 /// It installs the global tracer and meter providers and the propagators, and, unless there is one already or
 /// [`Init::without_subscriber`] was asked for, a `tracing` subscriber: the application's spans are exported, those of the
 /// exporter's own machinery are not, and log lines go to standard error if `RUST_LOG` says which. [`Guard::spans_for`]
 /// gives each node's election spans a provider of their own.
 ///
-/// A collector that is away delays nothing: spans wait in a bounded queue, and are lost when it is full.
+/// A collector that is away, slow or silent delays nothing: spans wait in a bounded queue, and are lost when it is full.
 ///
 /// # Errors
 /// [`InitError`]; nothing was installed.
 pub fn init(service: impl Into<Init>) -> Result<Guard, InitError> {
     let init = service.into();
-    let resolved = Resolved::from(&init.service, init.endpoint.as_deref(), |name| std::env::var(name).ok());
-    if resolved.endpoint.is_none() && resolved.metrics.is_none() {
-        return Ok(Guard { resolved, exporting: None });
+    let resolved = Resolved::from(&init.service, init.endpoint.as_deref(), |name| init.variable(name))?;
+    let mut guard = Guard { exporting: exporting(&resolved)?.map(Arc::new), resolved };
+    guard.install(init.subscriber);
+    tracing::info!(name: "raft.telemetry.resolved", target: super::TARGET, "{}", guard.resolved);
+    Ok(guard)
+}
+
+/// The providers for what is exported at all.
+fn exporting(resolved: &Resolved) -> Result<Option<Exporting>, InitError> {
+    let traces = resolved.traces.clone().map(Destination::of).transpose()?;
+    let metrics = resolved.metrics.clone().map(Destination::of).transpose()?;
+    if traces.is_none() && metrics.is_none() {
+        return Ok(None);
     }
     let courier = Courier::start()?;
     let resource = Resource::builder().with_service_name(resolved.service.clone()).build();
-    let failed = |endpoint: &String, error: &opentelemetry_otlp::ExporterBuildError| InitError::Exporter {
-        endpoint: endpoint.clone(),
+    let failed = |to: &Destination, error: &opentelemetry_otlp::ExporterBuildError| InitError::Exporter {
+        endpoint: to.route.endpoint.clone(),
         reason: error.to_string(),
     };
-    let traces = resolved.endpoint.clone().map(|endpoint| {
-        let application =
-            courier.provider(&endpoint, resource.clone(), None).map_err(|error| failed(&endpoint, &error))?;
-        Ok::<_, InitError>(Traces { endpoint, application })
+    let traces = traces.map(|to| {
+        let application = courier.provider(&to, resource.clone(), None).map_err(|error| failed(&to, &error))?;
+        Ok::<_, InitError>(Traces { destination: to, application })
     });
-    let meters = resolved
-        .metrics
-        .clone()
-        .map(|endpoint| courier.meters(&endpoint, resource.clone()).map_err(|error| failed(&endpoint, &error)));
-    let exporting =
-        Exporting { nodes: Mutex::default(), traces: traces.transpose()?, meters: meters.transpose()?, courier };
-    let mut guard = Guard { resolved, exporting: Some(Arc::new(exporting)) };
-    guard.install(init.subscriber);
-    Ok(guard)
+    let meters =
+        metrics.map(|to| courier.meters(&to, resource.clone()).map_err(|error| failed(&to, &error))).transpose()?;
+    Ok(Some(Exporting { nodes: Mutex::default(), traces: traces.transpose()?, meters, courier }))
 }
 
 impl Guard {
@@ -244,7 +308,7 @@ impl fmt::Debug for Guard {
 impl Exporting {
     /// The provider of that start of that node. One of an earlier start has nothing more to say.
     fn provider(&self, cluster: &str, node: &str, who: &Identity) -> Option<SdkTracerProvider> {
-        let endpoint = &self.traces.as_ref()?.endpoint;
+        let destination = &self.traces.as_ref()?.destination;
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         if nodes.closed {
             return None;
@@ -260,8 +324,8 @@ impl Exporting {
         ];
         let resource = Resource::builder().with_attributes(attributes).build();
         // Elections are always sampled, also when a remote parent was not.
-        let built = self.courier.provider(endpoint, resource, Some(ElectionSampler::new(Sampler::AlwaysOn)));
-        let provider = built.inspect_err(|error| tell(endpoint, node, error)).ok()?;
+        let built = self.courier.provider(destination, resource, Some(ElectionSampler::new(Sampler::AlwaysOn)));
+        let provider = built.inspect_err(|error| tell(&destination.route.endpoint, node, error)).ok()?;
         let earlier: Vec<_> = nodes.providers.keys().filter(|k| k.0 == key.0 && k.1 == key.1).cloned().collect();
         let earlier: Vec<_> =
             earlier.iter().filter_map(|key| nodes.providers.remove(key)).map(Closable::Tracers).collect();

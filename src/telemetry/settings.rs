@@ -2,21 +2,25 @@
 
 use std::fmt;
 
-/// Where a local collector listens for OTLP over gRPC.
-const ENDPOINT_DEFAULT: &str = "http://localhost:4317";
+mod environment;
+mod route;
+
+pub(super) use environment::{Environment, Unusable};
+pub(super) use route::{Protocol, Route, Signal};
 
 /// What [`init`](super::init) made of its argument and of the environment. Shows as a line or a few, for a start-up log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
-    /// Where spans go; `None` where none are exported.
-    pub(super) endpoint: Option<String>,
-    /// Where metrics go; `None` where none are exported.
-    pub(super) metrics: Option<String>,
+    /// How spans leave; `None` where none are exported.
+    pub(super) traces: Option<Route>,
+    /// How metrics leave; `None` where none are exported.
+    pub(super) metrics: Option<Route>,
     pub(super) service: String,
     pub(super) propagators: Vec<Propagation>,
-    pub(super) delay: Option<String>,
+    /// Milliseconds between two exports of spans, where it is said.
+    delay: Option<u64>,
     /// Milliseconds between two exports of metrics, where it is said.
-    pub(super) interval: Option<String>,
+    interval: Option<u64>,
     /// What was asked for and cannot be had, and why nothing is exported.
     pub(super) notes: Vec<String>,
 }
@@ -29,16 +33,16 @@ pub(super) enum Propagation {
 }
 
 impl Resolved {
-    /// The endpoint that spans go to; `None` where none are exported.
+    /// Where spans go: an address, by HTTP with the whole path. `None` where none are exported.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
-        self.endpoint.as_deref()
+        self.traces.as_ref().map(|route| route.endpoint.as_str())
     }
 
-    /// The endpoint that metrics go to; `None` where none are exported.
+    /// Where metrics go: an address, by HTTP with the whole path. `None` where none are exported.
     #[must_use]
     pub fn metrics_endpoint(&self) -> Option<&str> {
-        self.metrics.as_deref()
+        self.metrics.as_ref().map(|route| route.endpoint.as_str())
     }
 
     /// The `service.name` of the application's own spans. Election spans bear their node's name.
@@ -47,70 +51,90 @@ impl Resolved {
         &self.service
     }
 
-    pub(super) fn from(service: &str, endpoint: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Resolved {
-        let set = |name: &str| variable(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
-        let mut notes = Vec::new();
-        let disabled = set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    /// What was asked for and cannot be had: each names the variable, its value, and what works instead.
+    pub fn notes(&self) -> impl Iterator<Item = &str> {
+        self.notes.iter().map(String::as_str)
+    }
+
+    pub(super) fn from(
+        service: &str,
+        endpoint: Option<&str>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Resolved, Unusable> {
+        let mut env = Environment::new(&variable);
+        let disabled = env.truth("OTEL_SDK_DISABLED").unwrap_or(false);
         if disabled {
-            notes.push("OTEL_SDK_DISABLED=true".to_owned());
+            env.note("OTEL_SDK_DISABLED=true".to_owned());
         }
-        let mut goes_to = |signal: &str| {
-            let exports = !disabled && exports(signal, &set, &mut notes);
-            exports.then(|| with_scheme(&endpoint.map_or_else(|| wanted(signal, &set), str::to_owned)))
+        let mut route = |signal: Signal| {
+            let exports = !disabled && exports(signal, &mut env);
+            exports.then(|| Route::of(signal, endpoint, &mut env)).transpose()
         };
-        let (traces, metrics) = (goes_to("TRACES"), goes_to("METRICS"));
+        let (traces, metrics) = (route(Signal::Traces)?, route(Signal::Metrics)?);
+        let delay = env.number("OTEL_BSP_SCHEDULE_DELAY", "a number of milliseconds", 5_000);
+        let interval = env.number("OTEL_METRIC_EXPORT_INTERVAL", "a number of milliseconds", 60_000);
         if traces.is_some() || metrics.is_some() {
-            note_protocols(&set, &mut notes);
+            check_what_the_sdk_reads(&mut env);
         }
-        Resolved {
-            endpoint: traces,
+        Ok(Resolved {
+            delay: delay.filter(|_| traces.is_some()),
+            interval: interval.filter(|_| metrics.is_some()),
+            traces,
             metrics,
-            service: set("OTEL_SERVICE_NAME").unwrap_or_else(|| service.to_owned()),
-            propagators: propagators(&set, &mut notes),
-            delay: set("OTEL_BSP_SCHEDULE_DELAY"),
-            interval: set("OTEL_METRIC_EXPORT_INTERVAL"),
-            notes,
-        }
+            service: env.set("OTEL_SERVICE_NAME").unwrap_or_else(|| service.to_owned()),
+            propagators: propagators(&mut env),
+            notes: env.into_notes(),
+        })
     }
-}
-
-/// Where the environment sends a signal: the variable of the signal goes before the general one.
-fn wanted(signal: &str, set: &impl Fn(&str) -> Option<String>) -> String {
-    set(&format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
-        .or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT"))
-        .unwrap_or_else(|| ENDPOINT_DEFAULT.to_owned())
-}
-
-fn note_protocols(set: &impl Fn(&str) -> Option<String>, notes: &mut Vec<String>) {
-    let names = ["", "_TRACES", "_METRICS"].map(|signal| format!("OTEL_EXPORTER_OTLP{signal}_PROTOCOL"));
-    for name in names {
-        if let Some(other) = set(&name).filter(|protocol| protocol != "grpc") {
-            notes.push(format!("{name}={other} is not built in: gRPC is spoken"));
-        }
-    }
-}
-
-/// Without a scheme an endpoint is a host and a port, as people write them.
-fn with_scheme(endpoint: &str) -> String {
-    if endpoint.contains("://") { endpoint.to_owned() } else { format!("http://{endpoint}") }
 }
 
 /// Whether a signal is exported; the other exporters that were asked for cannot be had.
-fn exports(signal: &str, set: &impl Fn(&str) -> Option<String>, notes: &mut Vec<String>) -> bool {
-    let name = format!("OTEL_{signal}_EXPORTER");
-    let exporters = set(&name).unwrap_or_else(|| "otlp".to_owned());
+fn exports(signal: Signal, env: &mut Environment<'_>) -> bool {
+    let name = format!("OTEL_{}_EXPORTER", signal.name());
+    let exporters = env.set(&name).unwrap_or_else(|| "otlp".to_owned());
     if exporters.eq_ignore_ascii_case("none") {
-        notes.push(format!("{name}=none"));
+        env.note(format!("{name}=none"));
         return false;
     }
     for other in exporters.split(',').map(str::trim).filter(|exporter| *exporter != "otlp") {
-        notes.push(format!("{name}={other} is not built in: otlp is used"));
+        env.note(format!("{name}={other} is not built in (otlp and none are): otlp is used"));
     }
     true
 }
 
-fn propagators(set: &impl Fn(&str) -> Option<String>, notes: &mut Vec<String>) -> Vec<Propagation> {
-    let wanted = set("OTEL_PROPAGATORS").unwrap_or_else(|| "tracecontext,baggage".to_owned());
+/// The SDK reads these by itself, and says nothing of a value that it cannot use.
+fn check_what_the_sdk_reads(env: &mut Environment<'_>) {
+    env.number("OTEL_BSP_MAX_QUEUE_SIZE", "a number of spans", 2_048);
+    env.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "a number of spans", 512);
+    for (name, default) in [("ATTRIBUTE", 128), ("EVENT", 128), ("LINK", 128)] {
+        env.number(&format!("OTEL_SPAN_{name}_COUNT_LIMIT"), "a number", default);
+    }
+    let ratio = env.set("OTEL_TRACES_SAMPLER_ARG").and_then(|text| text.parse::<f64>().ok());
+    let sampler = env.set("OTEL_TRACES_SAMPLER");
+    match sampler.as_deref() {
+        None
+        | Some("always_on" | "always_off" | "parentbased_always_on" | "parentbased_always_off") => {}
+        Some("traceidratio" | "parentbased_traceidratio") if ratio.is_some_and(|r| (0.0..=1.0).contains(&r)) => {}
+        Some(name @ ("traceidratio" | "parentbased_traceidratio")) => {
+            let argument = env.set("OTEL_TRACES_SAMPLER_ARG").unwrap_or_default();
+            env.note(format!(
+                "OTEL_TRACES_SAMPLER={name} with OTEL_TRACES_SAMPLER_ARG={argument}: a share from 0.0 to 1.0 works; all are kept"
+            ));
+        }
+        Some(other) => env.note(format!(
+            "OTEL_TRACES_SAMPLER={other} is not built in (always_on, always_off, traceidratio and each with parentbased_ \
+             are): parentbased_always_on is used"
+        )),
+    }
+    let temporality = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+    env.one_of(temporality, &["cumulative", "delta", "lowmemory"], "cumulative");
+    if let Some(other) = env.set("OTEL_LOGS_EXPORTER").filter(|value| value != "none") {
+        env.note(format!("OTEL_LOGS_EXPORTER={other} is not built in: logs are left to tracing subscribers"));
+    }
+}
+
+fn propagators(env: &mut Environment<'_>) -> Vec<Propagation> {
+    let wanted = env.set("OTEL_PROPAGATORS").unwrap_or_else(|| "tracecontext,baggage".to_owned());
     let mut propagators = Vec::new();
     for name in wanted.split(',').map(str::trim) {
         let propagation = match name {
@@ -118,7 +142,7 @@ fn propagators(set: &impl Fn(&str) -> Option<String>, notes: &mut Vec<String>) -
             "baggage" => Propagation::Baggage,
             "none" => continue,
             other => {
-                notes.push(format!("OTEL_PROPAGATORS: {other} is not built in"));
+                env.note(format!("OTEL_PROPAGATORS: {other} is not built in (tracecontext, baggage and none are)"));
                 continue;
             }
         };
@@ -131,22 +155,25 @@ fn propagators(set: &impl Fn(&str) -> Option<String>, notes: &mut Vec<String>) -
 
 impl fmt::Display for Resolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.endpoint, &self.metrics) {
+        match (&self.traces, &self.metrics) {
             (Some(traces), Some(metrics)) if traces == metrics => {
-                write!(f, "traces and metrics go to {traces} (OTLP over gRPC)")?;
+                write!(f, "traces and metrics go to {} ({traces})", traces.endpoint)?;
+            }
+            (Some(traces), Some(metrics)) if traces.to_string() == metrics.to_string() => {
+                write!(f, "traces go to {}, metrics to {} ({traces})", traces.endpoint, metrics.endpoint)?;
             }
             (Some(traces), Some(metrics)) => {
-                write!(f, "traces go to {traces}, metrics to {metrics} (OTLP over gRPC)")?;
+                write!(f, "traces go to {} ({traces}), metrics to {} ({metrics})", traces.endpoint, metrics.endpoint)?;
             }
-            (Some(traces), None) => write!(f, "traces go to {traces} (OTLP over gRPC)")?,
-            (None, Some(metrics)) => write!(f, "metrics go to {metrics} (OTLP over gRPC)")?,
+            (Some(traces), None) => write!(f, "traces go to {} ({traces})", traces.endpoint)?,
+            (None, Some(metrics)) => write!(f, "metrics go to {} ({metrics})", metrics.endpoint)?,
             (None, None) => f.write_str("nothing is exported")?,
         }
         write!(f, ", service {}", self.service)?;
-        if let Some(delay) = self.delay.as_ref().filter(|_| self.endpoint.is_some()) {
+        if let Some(delay) = self.delay {
             write!(f, ", traces every {delay} ms")?;
         }
-        if let Some(interval) = self.interval.as_ref().filter(|_| self.metrics.is_some()) {
+        if let Some(interval) = self.interval {
             write!(f, ", metrics every {interval} ms")?;
         }
         for note in &self.notes {
@@ -157,74 +184,4 @@ impl fmt::Display for Resolved {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn resolved(variables: &[(&str, &str)]) -> Resolved {
-        let variable = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
-        Resolved::from("planner", None, variable)
-    }
-
-    #[test]
-    fn nothing_set_means_a_local_collector() {
-        let plain = resolved(&[]);
-        assert_eq!(plain.endpoint(), Some("http://localhost:4317"));
-        assert_eq!(
-            plain.to_string(),
-            "traces and metrics go to http://localhost:4317 (OTLP over gRPC), service planner"
-        );
-        assert_eq!(plain.propagators, [Propagation::TraceContext, Propagation::Baggage]);
-    }
-
-    #[test]
-    fn the_endpoint_of_traces_goes_first_and_a_scheme_may_be_left_out() {
-        let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:4317");
-        assert_eq!(resolved(&[general]).endpoint(), Some("http://a:4317"));
-        let traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "b:4317");
-        assert_eq!(resolved(&[general, traces]).endpoint(), Some("http://b:4317"));
-        let metrics = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "https://m:1");
-        let both = resolved(&[general, metrics]);
-        assert_eq!((both.endpoint(), both.metrics_endpoint()), (Some("http://a:4317"), Some("https://m:1")));
-        assert!(both.to_string().starts_with("traces go to http://a:4317, metrics to https://m:1 ("), "{both}");
-        assert_eq!(resolved(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")]).endpoint(), Some("http://localhost:4317"));
-        let given = Resolved::from("planner", Some("c:1"), |_| Some("http://a:4317".to_owned()));
-        assert_eq!(given.endpoint(), Some("http://c:1"));
-    }
-
-    #[test]
-    fn it_can_be_switched_off_and_says_by_what() {
-        let off = resolved(&[("OTEL_SDK_DISABLED", "TRUE")]);
-        assert_eq!(off.endpoint(), None);
-        assert_eq!(off.to_string(), "nothing is exported, service planner; OTEL_SDK_DISABLED=true");
-        assert_eq!(off.metrics_endpoint(), None);
-        let metrics_only = resolved(&[("OTEL_TRACES_EXPORTER", "none")]);
-        assert_eq!(metrics_only.endpoint(), None);
-        assert_eq!(
-            metrics_only.to_string(),
-            "metrics go to http://localhost:4317 (OTLP over gRPC), service planner; OTEL_TRACES_EXPORTER=none"
-        );
-        assert_eq!(resolved(&[("OTEL_METRICS_EXPORTER", "none")]).metrics_endpoint(), None);
-        assert!(resolved(&[("OTEL_SDK_DISABLED", "no")]).endpoint().is_some());
-    }
-
-    #[test]
-    fn what_cannot_be_had_is_said() {
-        let odd = resolved(&[
-            ("OTEL_TRACES_EXPORTER", "zipkin"),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
-            ("OTEL_PROPAGATORS", "b3,tracecontext"),
-            ("OTEL_SERVICE_NAME", "other"),
-            ("OTEL_BSP_SCHEDULE_DELAY", "200"),
-            ("OTEL_METRIC_EXPORT_INTERVAL", "5000"),
-        ]);
-        assert_eq!(odd.propagators, [Propagation::TraceContext]);
-        assert_eq!(
-            odd.to_string(),
-            "traces and metrics go to http://localhost:4317 (OTLP over gRPC), service other, traces every 200 ms, \
-             metrics every 5000 ms; \
-             OTEL_TRACES_EXPORTER=zipkin is not built in: otlp is used; \
-             OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf is not built in: gRPC is spoken; \
-             OTEL_PROPAGATORS: b3 is not built in"
-        );
-    }
-}
+mod tests;

@@ -80,6 +80,30 @@ pub(crate) fn of_tempo(id: &str, trace: &Value) -> Vec<Span> {
     spans
 }
 
+/// A trace of Zipkin's API: names in small letters. Every value is a text there; a number is told by its looks.
+pub(crate) fn of_zipkin(trace: &Value) -> Vec<Span> {
+    let typed = |value: String| match value.parse::<i64>() {
+        Ok(number) => format!("int {number}"),
+        Err(_) => format!("text {value}"),
+    };
+    let span = |span: &Value| {
+        let start = span["timestamp"].as_u64().unwrap_or_default();
+        let tags = span["tags"].as_object().into_iter().flatten();
+        Span {
+            trace: text(&span["traceId"]),
+            id: text(&span["id"]),
+            parent: span["parentId"].as_str().map(str::to_owned),
+            service: text(&span["localEndpoint"]["serviceName"]),
+            name: text(&span["name"]),
+            start,
+            end: start + span["duration"].as_u64().unwrap_or_default(),
+            is_error: !span["tags"]["error"].is_null(),
+            attributes: tags.map(|(key, value)| (key.clone(), typed(text(value)))).collect(),
+        }
+    };
+    list(trace).iter().map(span).collect()
+}
+
 /// A line of the collector's file: OTLP as JSON.
 pub(crate) fn of_otlp(line: &Value) -> Vec<Span> {
     let mut spans = Vec::new();

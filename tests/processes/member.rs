@@ -34,6 +34,7 @@ pub(crate) struct Cluster {
     addresses: BTreeMap<String, String>,
     data: tempfile::TempDir,
     collector: Option<String>,
+    variables: Vec<(String, String)>,
     members: BTreeMap<String, Member>,
 }
 
@@ -52,7 +53,13 @@ impl Cluster {
         let address = |listener: &TcpListener| listener.local_addr().expect("bound").to_string();
         let addresses = ids.iter().zip(&held).map(|(id, listener)| ((*id).to_owned(), address(listener))).collect();
         let data = tempfile::tempdir().expect("a temporary folder");
-        Cluster { addresses, data, collector: None, members: BTreeMap::new() }
+        Cluster { addresses, data, collector: None, variables: Vec::new(), members: BTreeMap::new() }
+    }
+
+    /// Sets a variable for every member that starts from now on.
+    #[allow(dead_code, reason = "only for some tests")]
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.variables.push((name.to_owned(), value.into()));
     }
 
     /// Starts a member. Its timeouts are long enough that a busy machine costs no leader its office.
@@ -78,6 +85,7 @@ impl Cluster {
         if let Some(collector) = &self.collector {
             command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector).env("OTEL_BSP_SCHEDULE_DELAY", "50");
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let mut child = command.spawn().expect("the example `node` starts");
         let lines = Lines::default();
         let (sink, output) = (lines.clone(), child.stdout.take().expect("piped"));

@@ -108,7 +108,7 @@ fn texts(text: &str) {
 
 /// `NAME=value` lines and a service's name.
 fn environment(bytes: &mut Cursor<'_>) {
-    const NAMES: [&str; 9] = [
+    const NAMES: [&str; 17] = [
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
         "OTEL_EXPORTER_OTLP_PROTOCOL",
@@ -118,6 +118,14 @@ fn environment(bytes: &mut Cursor<'_>) {
         "OTEL_PROPAGATORS",
         "OTEL_SERVICE_NAME",
         "OTEL_BSP_SCHEDULE_DELAY",
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_EXPORTER_OTLP_TIMEOUT",
+        "OTEL_EXPORTER_OTLP_COMPRESSION",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+        "OTEL_EXPORTER_OTLP_INSECURE",
+        "OTEL_TRACES_SAMPLER",
     ];
     let mut variables = Vec::new();
     for _ in 0..bytes.byte() % 5 {
