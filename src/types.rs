@@ -354,6 +354,11 @@ mod tests {
         let text = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let context = TraceContext::from_traceparent(text).expect("a valid header");
         assert_eq!(context.to_traceparent().as_deref(), Some(text));
+        assert_eq!((String::from(context), TraceContext::from(text.to_owned())), (text.to_owned(), context));
+        assert_eq!(
+            (String::from(TraceContext::NONE), TraceContext::from(String::new())),
+            (String::new(), TraceContext::NONE)
+        );
         for bad in [
             "",
             "00",
