@@ -139,7 +139,7 @@ fn read_names(path: &Path, named: &mut BTreeSet<String>) {
         return;
     }
     let text = std::fs::read_to_string(path).expect("a source");
-    for line in text.lines().map(str::trim).filter(|line| !line.starts_with("//") && !line.starts_with("name: ")) {
+    for line in text.lines().map(str::trim).filter(|line| !line.starts_with("//") && !line.contains("name: \"raft.")) {
         let texts = line.split('"').skip(1).step_by(2).filter(|text| text.starts_with("raft.") && text.len() > 5);
         named.extend(texts.map(str::to_owned));
     }
