@@ -326,6 +326,24 @@ fn a_member_whose_disk_changed_is_asked_anew() {
     assert!(a.node.hard_state().record.is_none());
 }
 
+/// D2: who learns the first record from one that has formed it is founded by it, as if it had formed it itself; of another
+/// cluster's founding it is only a record.
+#[test]
+fn a_first_record_that_is_learned_founds() {
+    for (founding, founds) in [(first_record("abc").founding(), true), (Founding(9), false)] {
+        let mut a = abc().blank().quarantined().start();
+        let probe = requests(&a.started, RequestKind::PreVote).swap_remove(0);
+        let record = Some(Arc::new(first_record("abc")));
+        let body = ReplyBody::Vote { remainder: Duration::ZERO, record, hearsay: None };
+        let mut reply = a.reply(&probe, 0, refused(Reason::RecordBehind), body);
+        Arc::make_mut(&mut reply.from).founding = founding;
+        let out = a.step(Input::Reply(reply));
+        assert_eq!(happened(&out, |kind| matches!(kind, EventKind::Founded { members: 3, .. })), founds);
+        assert_eq!((a.node.is_amnesiac(), a.node.committed().is_some()), (!founds, founds));
+        assert_eq!(a.last(), id(0, 0));
+    }
+}
+
 /// D2: a member heard long ago is not counted as present: all must be up at once.
 #[test]
 fn a_first_start_needs_everyone_at_once() {
