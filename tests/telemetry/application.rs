@@ -1,7 +1,7 @@
 //! Where the application's own spans meet the election: links, carriers, and callers of orders, with the real bridge.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hustings::config::Timing;
 use hustings::elector::{CarrierError, Elector, Fence, LeadError, Leadership, LinkOutcome, TransferError};
@@ -22,8 +22,6 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 
 use super::logs::{Listener, listen, told};
 use super::stage::*;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Members of a cluster, where their elections are exported, and where the application's own spans are.
 pub(crate) struct World {
@@ -84,17 +82,6 @@ fn bridge_of(provider: &SdkTracerProvider) -> DefaultGuard {
     listen();
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("application"));
     tracing::subscriber::set_default(tracing_subscriber::registry().with(layer))
-}
-
-pub(crate) async fn until<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    loop {
-        if let Some(found) = holds() {
-            return found;
-        }
-        assert!(began.elapsed() < PATIENCE, "not in {PATIENCE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }
 
 pub(crate) async fn patiently<T>(what: impl Future<Output = T>) -> T {

@@ -7,7 +7,7 @@ use hustings::event::Role;
 use opentelemetry::{Array, Value};
 use opentelemetry_sdk::trace::SpanData;
 
-use super::application::{World, member, patiently, until};
+use super::application::{World, member, patiently};
 use super::stage::*;
 
 /// The events that tell of the group, each with its span.

@@ -1,7 +1,7 @@
 //! The heartbeats that are looked at, of real members.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hustings::config::Timing;
 use hustings::elector::Elector;
@@ -15,8 +15,6 @@ use opentelemetry::trace::{SpanId, SpanKind};
 use opentelemetry_sdk::trace::SpanData;
 
 use super::stage::*;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Cluster {
     exported: Exported,
@@ -79,17 +77,6 @@ impl Cluster {
         for elector in &self.electors {
             elector.shutdown().await;
         }
-    }
-}
-
-async fn until<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    loop {
-        if let Some(found) = holds() {
-            return found;
-        }
-        assert!(began.elapsed() < PATIENCE, "not in {PATIENCE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hustings::config::Timing;
 use hustings::elector::Elector;
@@ -19,8 +19,6 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
 
 use super::stage::*;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One data point, whatever its type.
 #[derive(Debug, Clone)]
@@ -121,17 +119,6 @@ fn sum(seen: &BTreeMap<String, Seen>, name: &str, wanted: &[(&str, &str)]) -> f6
 
 fn member(at: usize) -> NodeId {
     node(&format!("n{at}"))
-}
-
-async fn until<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    loop {
-        if let Some(found) = holds() {
-            return found;
-        }
-        assert!(began.elapsed() < PATIENCE, "not in {PATIENCE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }
 
 async fn start(network: &MemoryNetwork, at: usize, metrics: &Metrics) -> Elector {

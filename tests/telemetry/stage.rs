@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use hustings::clock::Anchor;
 use hustings::event::{CallId, Event, EventKind, Role, Trigger, Waited};
@@ -405,4 +405,19 @@ impl Player {
 
 pub(crate) fn refused(reason: Reason) -> Verdict {
     Verdict::Refused(reason)
+}
+
+/// Longer than anything here may take; a failure, not a measure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until there is what is looked for.
+pub(crate) async fn until<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = holds() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "not in {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
