@@ -13,6 +13,7 @@ use super::command::{
 use super::office::{LossCause, Office};
 use super::pulse::Pulse;
 use super::view::{self, Cause, View};
+use crate::clock::Clock;
 use crate::event::{Change, ChangeOutcome, Event, EventKind, RecordCause, Role, TransferOutcome};
 use crate::node::{Input, Node, Output};
 use crate::record::{Member, RecordId};
@@ -60,6 +61,7 @@ pub(super) struct Group {
     /// What the user last asked for: why a guard is revoked before the term ends.
     wish: LossCause,
     drain_limit: Duration,
+    clock: Clock,
     /// It was told to leave.
     pub(super) leaving: bool,
     /// When a shutdown stops waiting for work that does not end.
@@ -68,7 +70,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(node: Node, pulse: Pulse, drain_limit: Duration) -> Group {
+    pub(super) fn new(node: Node, pulse: Pulse, drain_limit: Duration, clock: Clock) -> Group {
         let published = Published {
             view: watch::Sender::new(view::of(&node, Cause::Started)),
             events: broadcast::Sender::new(EVENTS_CAPACITY),
@@ -92,6 +94,7 @@ impl Group {
             work: None,
             wish: LossCause::Resigning,
             drain_limit,
+            clock,
             leaving: false,
             leave_at: Time::NEVER,
             waiters: Vec::new(),
@@ -129,7 +132,7 @@ impl Group {
         }
         let Some(lease) = lease else { return };
         let config = self.node.config();
-        let office = self.office.get_or_insert_with(|| Arc::new(Office::new(term, &config.timing)));
+        let office = self.office.get_or_insert_with(|| Arc::new(Office::new(term, &config.timing, self.clock.clone())));
         if lease.revoked && !office.is_over() {
             office.drain_until(now + self.drain_limit);
             office.revoke(self.wish);

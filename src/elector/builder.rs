@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Elector;
 use super::error::StartError;
+use crate::clock::Clock;
 use crate::config::{Config, Timing};
 use crate::driver::{self, Setup, StartFailure, StartWhen};
 use crate::observer::journal::Journal;
@@ -44,6 +45,7 @@ pub struct ElectorBuilder {
     propagator: Option<Box<dyn Propagator>>,
     drain_limit: Duration,
     start_when: StartWhen,
+    clock: Clock,
     on_current_runtime: bool,
     beat_every: u32,
 }
@@ -92,6 +94,7 @@ impl ElectorBuilder {
             propagator: None,
             drain_limit: DRAIN_LIMIT,
             start_when: StartWhen::default(),
+            clock: Clock::default(),
             on_current_runtime: false,
             beat_every: HEARTBEATS_PER_TRACE,
         }
@@ -282,6 +285,7 @@ impl ElectorBuilder {
             observers: self.observers,
             propagator: self.propagator.unwrap_or_else(|| Box::new(NoPropagator)),
             drain_limit: self.drain_limit,
+            clock: self.clock,
             on_current_runtime: self.on_current_runtime,
             beat_every: self.beat_every.into(),
         };

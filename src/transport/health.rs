@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::types::{Time, nanos};
 
 /// Whether a member does its part.
@@ -64,6 +64,7 @@ pub(crate) struct Condition {
     due: AtomicU64,
     /// By how much it may be late.
     patience: AtomicU64,
+    clock: Clock,
 }
 
 impl Default for Condition {
@@ -72,11 +73,16 @@ impl Default for Condition {
             said: watch::Sender::new(Health::Serving),
             due: AtomicU64::new(Time::NEVER.0),
             patience: AtomicU64::new(0),
+            clock: Clock::default(),
         }
     }
 }
 
 impl Condition {
+    pub(crate) fn with_clock(clock: Clock) -> Condition {
+        Condition { clock, ..Condition::default() }
+    }
+
     pub(crate) fn worsen(&self, to: Health) {
         self.said.send_if_modified(|health| {
             let worse = *health < to;
@@ -117,7 +123,7 @@ impl HealthWatch {
     /// How it is right now. Never waits.
     #[must_use]
     pub fn current(&self) -> Health {
-        self.condition.at(clock::now())
+        self.condition.at(self.condition.clock.now())
     }
 
     /// Waits until the member says something that this watch has not heard, and returns how it is then. A
