@@ -15,9 +15,11 @@ mod office;
 mod pulse;
 mod run;
 mod show;
+mod tenure;
 #[cfg(test)]
 mod tests;
 mod view;
+mod watchman;
 mod writer;
 
 use std::fmt;
@@ -31,9 +33,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use command::StartWhen;
 pub(crate) use command::{
-    ChangeFailure, Command, Guard, Mail, NotLeading, Parcel, ProclaimFailure, Transfer, TransferFailure,
+    ChangeFailure, Command, Delivery, Guard, Mail, NotLeading, Parcel, ProclaimFailure, Transfer, TransferFailure,
 };
 pub use office::LossCause;
+pub(crate) use tenure::{Hold, Tenure};
 pub use view::{Cause, Events, View, ViewWatch};
 
 use crate::clock::Clock;
@@ -118,6 +121,23 @@ impl Handle {
     }
 }
 
+/// The handles of a driver that runs, on their way to whoever started it. Dropped on the way, it leaves.
+struct Started(Vec<Handle>);
+
+impl Started {
+    fn accept(mut self) -> Vec<Handle> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        for handle in &self.0 {
+            handle.send(Command::Shutdown);
+        }
+    }
+}
+
 /// What a driver shares with its handles.
 pub(crate) struct Doors {
     mail: Mail,
@@ -139,7 +159,7 @@ pub(crate) async fn start(setup: Setup) -> Result<Vec<Handle>, StartFailure> {
     let (mail, letters) = Mail::new();
     let (inbox, incoming) = Inbox::with_clock(setup.clock.clone());
     let doors = Doors { mail, letters, inbox, incoming, ended: CancellationToken::new(), lag: Arc::default() };
-    let (started, handles) = oneshot::channel();
+    let (started, handles) = oneshot::channel::<Result<Started, StartFailure>>();
     let on_current_runtime = setup.on_current_runtime;
     let driver = run::run(setup, doors, started);
     if on_current_runtime {
@@ -154,5 +174,5 @@ pub(crate) async fn start(setup: Setup) -> Result<Vec<Handle>, StartFailure> {
         };
         std::thread::Builder::new().name("hustings".into()).spawn(body).map_err(StartFailure::Thread)?;
     }
-    handles.await.map_err(|_| StartFailure::Panicked)?
+    handles.await.map_err(|_| StartFailure::Panicked)?.map(Started::accept)
 }

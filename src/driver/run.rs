@@ -1,6 +1,7 @@
 //! The loop itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::office::LossCause;
 use super::pulse::{Pulse, is_heartbeat};
 use super::show::{Observers, ask};
 use super::writer::{Job, Writer};
-use super::{Doors, Handle, Setup, StartFailure};
+use super::{Doors, Handle, Setup, StartFailure, Started};
 use crate::clock::{Clock, Timer};
 use crate::event::{CallId, Change, EventKind, Role};
 use crate::message::{Reply, ReplyBody, RequestBody};
@@ -33,17 +34,16 @@ const CATCH_UP_TURNS: usize = 16;
 const STOP_MAX: Duration = Duration::from_secs(2);
 
 /// Builds the driver, reports its handles or its failure, and serves until the last group has stopped.
-pub(super) async fn run(setup: Setup, doors: Doors, started: oneshot::Sender<Result<Vec<Handle>, StartFailure>>) {
+pub(super) async fn run(setup: Setup, doors: Doors, started: oneshot::Sender<Result<Started, StartFailure>>) {
     // Declared first and so dropped last, also in a panic: whoever waits for the end sees everything released.
     let _end = doors.ended.clone().drop_guard();
     let _stopped = Stopped(doors.inbox.condition().clone());
     match Driver::build(setup, doors).await {
         Err(failure) => tell(started, Err(failure)),
-        Ok(mut driver) => {
+        Ok(driver) => {
             let handles = (0..driver.groups.len()).filter_map(|at| driver.handle(at)).collect();
-            if started.send(Ok(handles)).is_err() {
-                driver.shut_down_all();
-            }
+            // Whoever does not take them, now or later, lets the driver leave.
+            tell(started, Ok(Started(handles)));
             driver.serve().await;
         }
     }
@@ -232,6 +232,9 @@ impl Driver {
             self.paused = true;
             self.carry_out(at, now);
         }
+        if self.groups.get(at).and_then(Option::as_ref).is_some_and(|group| group.drain_expired(now)) {
+            self.step(at, Input::DrainExpired);
+        }
         let due = |group: &Group| group.node_deadline() <= now;
         if self.groups.get(at).and_then(Option::as_ref).is_some_and(due) {
             self.step(at, Input::Tick);
@@ -277,6 +280,14 @@ impl Driver {
 
     /// One input of the core, and everything that it calls for.
     fn step(&mut self, at: usize, input: Input) {
+        if let Some(cause) = self.groups.get(at).and_then(Option::as_ref).and_then(Group::lapsed) {
+            // E11: before anything else, since an acknowledgement would renew a lease that work was told is over.
+            self.step_once(at, Input::Revoke(cause));
+        }
+        self.step_once(at, input);
+    }
+
+    fn step_once(&mut self, at: usize, input: Input) {
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
         // E9: read once, after the input was taken and before anything leaves.
         let now = self.clock.now();
@@ -295,7 +306,7 @@ impl Driver {
         let out = &mut self.out;
         let published_last = mutant::on(Mutant::ResignBeforeGuardRevoked);
         if !published_last {
-            group.publish(now, &out.events);
+            group.publish(&out.events);
         }
         if let Some(persist) = out.persist.take() {
             let job = Job { group: at, id: group.id.clone(), write: persist.write, state: persist.state };
@@ -335,7 +346,7 @@ impl Driver {
             self.open.remove(&call);
         }
         if published_last {
-            group.publish(now, &out.events);
+            group.publish(&out.events);
         }
         group.answer_waiters(&out.events);
         for node in group.departed(&out.events) {
@@ -375,6 +386,10 @@ impl Driver {
     }
 
     fn command(&mut self, at: usize, command: Command) {
+        if self.groups.get(at).and_then(Option::as_ref).is_some_and(|group| group.node_deadline() <= self.clock.now()) {
+            // What is due comes first: an office that is over takes no orders.
+            self.step(at, Input::Tick);
+        }
         // Whoever waits for a group that has left learns it from the dropped channel.
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
         let office = group.office().cloned();
@@ -433,7 +448,15 @@ impl Driver {
             }
             Command::WorkEnded { term } => {
                 if group.end_work(term) {
-                    self.end_work(at, term);
+                    self.input(at, Input::WorkEnded);
+                }
+            }
+            // The office ends here, as in every step: nothing else is called for.
+            Command::Lapsed => self.input(at, Input::Tick),
+            Command::Unclaimed { guard } => {
+                self.hand_out(at);
+                if Arc::strong_count(&guard) == 1 {
+                    guard.office.revoke(LossCause::Unclaimed);
                 }
             }
         }
@@ -453,7 +476,8 @@ impl Driver {
                 let who = group.node.identity().clone();
                 self.observers.show_order(&Order { who, kind: OrderKind::Transfer, context });
                 group.wish(LossCause::Transferring);
-                group.wait(Waiter::Transfer { reply });
+                let office = group.office().cloned();
+                group.wait(Waiter::Transfer { office, reply });
                 self.input(at, Input::Transfer(Some(successor)));
             }
         }
@@ -467,14 +491,16 @@ impl Driver {
         address: Option<String>,
         reply: oneshot::Sender<Result<(), ChangeFailure>>,
     ) {
-        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
+        let Some(group) = self.groups.get(at).and_then(Option::as_ref) else { return };
         if let Err(refused) = group.node.can_change(change, &node) {
             return tell(reply, Err(ChangeFailure::Refused(refused)));
         }
-        if let Some(Err(error)) = address.map(|address| self.transport.reach(&node, &address)) {
-            return tell(reply, Err(ChangeFailure::Address(error.to_string())));
+        if let Some(Err(error)) = address.map(|address| self.reach(&node, &address)) {
+            return tell(reply, Err(ChangeFailure::Address(error)));
         }
-        group.wait(Waiter::Change { change, node: node.clone(), reply });
+        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
+        let office = group.office().cloned();
+        group.wait(Waiter::Change { office, change, node: node.clone(), reply });
         self.input(
             at,
             match change {
@@ -487,26 +513,18 @@ impl Driver {
     fn forget(&self, node: &NodeId) {
         let lists =
             |group: &Group| group.node.hard_state().record.as_ref().is_none_or(|record| record.member(node).is_some());
-        if !self.groups.iter().flatten().any(lists) {
-            self.transport.forget(node);
+        if !self.groups.iter().flatten().any(lists)
+            && catch_unwind(AssertUnwindSafe(|| self.transport.forget(node))).is_err()
+        {
+            tracing::error!(target: "hustings::driver", %node, "the transport panicked when it was to forget a node");
         }
     }
 
-    /// The work is over: the core hears of it, and a term that still lasts is given up at once: nobody can begin work
-    /// in it again.
-    fn end_work(&mut self, at: usize, term: crate::types::Term) {
-        self.step(at, Input::WorkEnded);
-        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
-        if group.office().is_some_and(|office| office.term == term) {
-            group.wish(LossCause::Resigning);
-            self.step(at, Input::Resign);
-        }
-        self.hand_out(at);
-    }
-
-    fn shut_down_all(&mut self) {
-        for at in 0..self.groups.len() {
-            self.command(at, Command::Shutdown);
+    /// A transport may be the user's: one that panics refuses the address, and the election goes on.
+    fn reach(&self, node: &NodeId, address: &str) -> Result<(), String> {
+        match catch_unwind(AssertUnwindSafe(|| self.transport.reach(node, address))) {
+            Ok(reached) => reached.map_err(|error| error.to_string()),
+            Err(_) => Err("the transport panicked".into()),
         }
     }
 
