@@ -45,7 +45,7 @@ use crate::event::Event;
 use crate::observer::{Observer, Propagator};
 use crate::record::Member;
 use crate::storage::{Storage, StorageError};
-use crate::transport::{AnyTransport, HealthWatch, Inbox, Incoming, TransportError};
+use crate::transport::{AnyTransport, Condition, Health, HealthWatch, Inbox, Incoming, TransportError};
 use crate::types::NodeId;
 
 /// Everything that a driver is made of.
@@ -135,6 +135,15 @@ impl Drop for Started {
         for handle in &self.0 {
             handle.send(Command::Shutdown);
         }
+    }
+}
+
+/// Says that the member has stopped, also when the driver panicked.
+struct Stopped(Arc<Condition>);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.0.worsen(Health::Stopped);
     }
 }
 

@@ -80,8 +80,8 @@ fn what_is_asked_of_an_office_that_is_over_is_answered() {
             let network = MemoryNetwork::new(2);
             let directories: Vec<_> = (0..3).map(|_| tempfile::tempdir().expect("a directory")).collect();
             let mut electors = Vec::new();
-            for at in 0..3 {
-                let builder = builder(&network, 3, at).data_dir(directories[at].path());
+            for (at, directory) in directories.iter().enumerate() {
+                let builder = builder(&network, 3, at).data_dir(directory.path());
                 let builder = if at == 0 { builder.on_current_runtime() } else { builder };
                 electors.push(builder.start().await.expect("it starts"));
             }
@@ -120,7 +120,8 @@ async fn a_hand_over_awaited_by_the_holder_ends_at_the_drain_limit() {
         electors.push(builder.start().await.expect("it starts"));
     }
     let mut campaigns = tokio::task::JoinSet::new();
-    for elector in electors.iter().cloned() {
+    for elector in &electors {
+        let elector = elector.clone();
         campaigns.spawn(async move { elector.campaign().await });
     }
     let lead = patiently(campaigns.join_next()).await.expect("three").expect("no panic").expect("it leads");

@@ -1,7 +1,6 @@
 //! The loop itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,21 +8,21 @@ use tokio::sync::oneshot;
 
 use super::calls::Calls;
 use super::command::{
-    ChangeFailure, Command, NotLeading, Parcel, ProclaimFailure, Transfer, TransferFailure, Waiter, tell,
+    ChangeFailure, Command, Guard, NotLeading, Parcel, ProclaimFailure, Transfer, TransferFailure, Waiter, tell,
 };
 use super::group::Group;
 use super::office::LossCause;
 use super::pulse::{Pulse, is_heartbeat};
 use super::show::{Observers, ask};
 use super::writer::{Job, Writer};
-use super::{Doors, Handle, Setup, StartFailure, Started};
+use super::{Doors, Handle, Setup, StartFailure, Started, Stopped};
 use crate::clock::{Clock, Timer};
 use crate::event::{CallId, Change, EventKind, Role};
 use crate::message::{Reply, ReplyBody, RequestBody};
 use crate::mutant::{self, Mutant};
 use crate::node::{Input, Node, Output};
 use crate::observer::{Order, OrderKind, Propagator, Vitals, Workload};
-use crate::transport::{AnyTransport, Condition, Health, Incoming};
+use crate::transport::{AnyTransport, Health, Incoming};
 use crate::types::{GroupId, NodeId, Time, TraceContext};
 
 /// How many messages are taken between two looks at the deadlines: a flood of messages cannot cost a leader its lease.
@@ -386,10 +385,7 @@ impl Driver {
     }
 
     fn command(&mut self, at: usize, command: Command) {
-        if self.groups.get(at).and_then(Option::as_ref).is_some_and(|group| group.node_deadline() <= self.clock.now()) {
-            // What is due comes first: an office that is over takes no orders.
-            self.step(at, Input::Tick);
-        }
+        self.settle(at);
         // Whoever waits for a group that has left learns it from the dropped channel.
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
         let office = group.office().cloned();
@@ -453,12 +449,23 @@ impl Driver {
             }
             // The office ends here, as in every step: nothing else is called for.
             Command::Lapsed => self.input(at, Input::Tick),
-            Command::Unclaimed { guard } => {
-                self.hand_out(at);
-                if Arc::strong_count(&guard) == 1 {
-                    guard.office.revoke(LossCause::Unclaimed);
-                }
-            }
+            Command::Unclaimed { guard } => self.offer(at, &guard),
+        }
+    }
+
+    /// What is due comes first: an office that is over takes no orders.
+    fn settle(&mut self, at: usize) {
+        let now = self.clock.now();
+        if self.groups.get(at).and_then(Option::as_ref).is_some_and(|group| group.node_deadline() <= now) {
+            self.step(at, Input::Tick);
+        }
+    }
+
+    /// Whoever was to get this guard has gone: the next one who waits gets it, or the office ends with it.
+    fn offer(&mut self, at: usize, guard: &Arc<Guard>) {
+        self.hand_out(at);
+        if Arc::strong_count(guard) == 1 {
+            guard.office.revoke(LossCause::Unclaimed);
         }
     }
 
@@ -495,7 +502,7 @@ impl Driver {
         if let Err(refused) = group.node.can_change(change, &node) {
             return tell(reply, Err(ChangeFailure::Refused(refused)));
         }
-        if let Some(Err(error)) = address.map(|address| self.reach(&node, &address)) {
+        if let Some(Err(error)) = address.map(|address| self.calls.reach(&node, &address)) {
             return tell(reply, Err(ChangeFailure::Address(error)));
         }
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
@@ -513,18 +520,8 @@ impl Driver {
     fn forget(&self, node: &NodeId) {
         let lists =
             |group: &Group| group.node.hard_state().record.as_ref().is_none_or(|record| record.member(node).is_some());
-        if !self.groups.iter().flatten().any(lists)
-            && catch_unwind(AssertUnwindSafe(|| self.transport.forget(node))).is_err()
-        {
-            tracing::error!(target: "hustings::driver", %node, "the transport panicked when it was to forget a node");
-        }
-    }
-
-    /// A transport may be the user's: one that panics refuses the address, and the election goes on.
-    fn reach(&self, node: &NodeId, address: &str) -> Result<(), String> {
-        match catch_unwind(AssertUnwindSafe(|| self.transport.reach(node, address))) {
-            Ok(reached) => reached.map_err(|error| error.to_string()),
-            Err(_) => Err("the transport panicked".into()),
+        if !self.groups.iter().flatten().any(lists) {
+            self.calls.forget(node);
         }
     }
 
@@ -555,15 +552,6 @@ impl Driver {
         if self.groups.iter().flatten().all(|group| group.leaving) {
             self.doors.inbox.condition().worsen(Health::Stopping);
         }
-    }
-}
-
-/// Says that the member has stopped, also when the driver panicked.
-struct Stopped(Arc<Condition>);
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        self.0.worsen(Health::Stopped);
     }
 }
 
