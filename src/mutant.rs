@@ -105,10 +105,6 @@ mutants! {
     LapsedGuardValid,
     /// E6: a lapse of the lease is noticed at the end of a window only.
     WindowedCheckQuorum,
-    /// E11: a guard that has lapsed ends no office.
-    LapsedGuardForgotten,
-    /// E13: the driver alone ends work at the end of its lease.
-    DriverAloneEndsWork,
     /// V5: any request of a voter counts as an answer to the newest heartbeat.
     AnyMessageCounts,
     /// E2: a connection that closed is evidence, also when the reconnect works.

@@ -15,7 +15,6 @@ use super::pulse::Pulse;
 use super::view::{self, Cause, View};
 use crate::clock::Clock;
 use crate::event::{Change, ChangeOutcome, Event, EventKind, RecordCause, Revocation, Role, TransferOutcome};
-use crate::mutant::{self, Mutant};
 use crate::node::{Input, Node, Output};
 use crate::record::{Member, RecordId};
 use crate::types::{GroupId, NodeId, Term, Time};
@@ -213,8 +212,7 @@ impl Group {
     pub(super) fn lapsed(&self) -> Option<Revocation> {
         let office = self.office.as_ref().filter(|office| office.is_over())?;
         let revoked = self.node.lease().is_none_or(|lease| lease.revoked);
-        (!revoked && !mutant::on(Mutant::LapsedGuardForgotten))
-            .then(|| office.cause().map_or(Revocation::LeaseLapsed, LossCause::revocation))
+        (!revoked).then(|| office.cause().map_or(Revocation::LeaseLapsed, LossCause::revocation))
     }
 
     /// Whether the work has had its time and runs on, while its office still lasts.

@@ -13,7 +13,6 @@ use super::command::{Command, Guard, Mail, Parcel};
 use super::office::{LossCause, Office, Phase};
 use super::watchman::{self, Watched};
 use crate::message::Identity;
-use crate::mutant::{self, Mutant};
 use crate::types::Time;
 
 /// One holder's time in an office.
@@ -79,9 +78,6 @@ impl Tenure {
     }
 
     fn watch(self: &Arc<Tenure>) {
-        if mutant::on(Mutant::DriverAloneEndsWork) {
-            return;
-        }
         let watched: Weak<Tenure> = Arc::downgrade(self);
         watchman::watch(watched, self.office.look_at(self.office.now()), self.office.clock());
     }
