@@ -68,7 +68,7 @@ pub enum Input {
     },
     /// Everything up to this write is durable.
     Persisted(WriteId),
-    /// This write failed. What the disk holds is unknown.
+    /// This write failed, or what follows it: a copy. What the disk holds is unknown.
     PersistFailed(WriteId, String),
     /// The outbound connection to a peer stands.
     PeerConnected(NodeId),
@@ -142,6 +142,8 @@ pub struct Persist {
     pub write: WriteId,
     /// The state.
     pub state: HardState,
+    /// An earlier write failed: the storage is to start over, and rely on nothing that the failure has touched.
+    pub afresh: bool,
 }
 
 /// One member of one group: the Raft election state machine.
@@ -167,7 +169,6 @@ pub struct Node {
     working: Option<Term>,
     handover: Option<Handover>,
     stopping: bool,
-    storage_failed: bool,
     paused: bool,
     past: Past,
     alarms: Vec<(Alarm, Option<NodeId>)>,
@@ -251,7 +252,6 @@ impl Node {
             working: None,
             handover: None,
             stopping: false,
-            storage_failed: false,
             paused: false,
             past: Past {
                 leader: None,
@@ -329,6 +329,7 @@ impl Node {
 
     fn tick(&mut self) {
         self.tick_handover();
+        self.tick_storage();
         match self.part {
             Part::Follower(_) => self.tick_follower(),
             Part::PreCandidate(_) => self.tick_pre_candidate(),
@@ -348,6 +349,7 @@ impl Node {
             Part::Leader(leader) => self.leader_deadline(leader),
             Part::Stopped => Time::NEVER,
         };
+        let role = role.min(self.storage_deadline());
         role.min(self.handover.as_ref().map_or(Time::NEVER, |handover| handover.deadline))
     }
 }
