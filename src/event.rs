@@ -242,6 +242,8 @@ pub enum PersistCause {
     Founding,
     /// This disk may vote from now on.
     Naming,
+    /// A write failed before: the storage starts over.
+    Afresh,
     /// A longer promise may be given.
     PromiseMax,
     /// A higher term was seen.
@@ -649,12 +651,19 @@ pub enum EventKind {
         /// Its number.
         write: WriteId,
     },
-    /// A write failed: the node refuses votes and promises nothing until it is restarted.
+    /// A write failed, or the copy that follows it: the node refuses votes and promises nothing until its storage has started over.
     PersistFailed {
         /// Its number.
         write: WriteId,
         /// What the storage said.
         error: String,
+    },
+    /// After a failed write the storage has started over, and the whole state is durable again.
+    StorageHealed {
+        /// For how long it had failed.
+        failed_for: Duration,
+        /// The attempts that it took.
+        attempts: u32,
     },
     /// The driver stood still.
     Paused {

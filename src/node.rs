@@ -68,7 +68,7 @@ pub enum Input {
     },
     /// Everything up to this write is durable.
     Persisted(WriteId),
-    /// This write failed. What the disk holds is unknown.
+    /// This write failed, or what follows it: a copy. What the disk holds is unknown.
     PersistFailed(WriteId, String),
     /// The outbound connection to a peer stands.
     PeerConnected(NodeId),
@@ -148,6 +148,8 @@ pub struct Persist {
     pub write: WriteId,
     /// The state.
     pub state: HardState,
+    /// An earlier write failed: the storage is to start over, and rely on nothing that the failure has touched.
+    pub afresh: bool,
 }
 
 /// One member of one group: the Raft election state machine.
@@ -173,7 +175,6 @@ pub struct Node {
     working: Option<Term>,
     handover: Option<Handover>,
     stopping: bool,
-    storage_failed: bool,
     paused: bool,
     past: Past,
     alarms: Vec<(Alarm, Option<NodeId>)>,
@@ -257,7 +258,6 @@ impl Node {
             working: None,
             handover: None,
             stopping: false,
-            storage_failed: false,
             paused: false,
             past: Past {
                 leader: None,
@@ -337,6 +337,7 @@ impl Node {
 
     fn tick(&mut self) {
         self.tick_handover();
+        self.tick_storage();
         match self.part {
             Part::Follower(_) => self.tick_follower(),
             Part::PreCandidate(_) => self.tick_pre_candidate(),
@@ -356,6 +357,7 @@ impl Node {
             Part::Leader(leader) => self.leader_deadline(leader),
             Part::Stopped => Time::NEVER,
         };
+        let role = role.min(self.storage_deadline());
         role.min(self.handover.as_ref().map_or(Time::NEVER, |handover| handover.deadline))
     }
 }

@@ -506,7 +506,7 @@ impl Cluster {
             Ok(()) => Input::Persisted(write),
             Err(error) => Input::PersistFailed(write, error.to_owned()),
         };
-        self.hosts[at].failed |= ended.is_err();
+        self.hosts[at].failed = ended.is_err();
         self.checker.wrote(self.now, at, &self.hosts[at].disk);
         self.input(at, input);
     }

@@ -17,7 +17,7 @@ pub mod memory;
 ///
 /// **Contract** (checked by [`contract`]): when `save` returns `Ok`, a later `load`, by this value or by another one
 /// after a crash, returns exactly the saved states. When it fails, the state on disk is unknown (the old one or the new
-/// one, never a mixture) and the caller must not retry.
+/// one, never a mixture), and until `start_over` has succeeded nothing but `start_over` is called.
 pub trait Storage: Send + 'static {
     /// The state of a group, `None` if there never was one.
     ///
@@ -38,6 +38,18 @@ pub trait Storage: Send + 'static {
     /// [`StorageError`]; what was saved is durable all the same.
     fn settle(&mut self) -> Result<(), StorageError> {
         Ok(())
+    }
+
+    /// Starts over after a `save` or a `settle` that failed: makes these states durable, the newest of each group, in the
+    /// place of whatever is there, without relying on anything that the failure has touched. Called again after a while if
+    /// it fails. Once it returned `Ok` the storage is as good as one that never failed.
+    ///
+    /// # Errors
+    /// [`StorageError`]; what the disk holds is still unknown. A storage that cannot start over keeps the default, which
+    /// always fails: its node takes part again after a restart.
+    fn start_over(&mut self, states: &[(GroupId, HardState)]) -> Result<(), StorageError> {
+        let _ = states;
+        Err(StorageError::Other("this storage cannot start over: restart the node".to_owned()))
     }
 
     /// Whether it forgets at a restart.
@@ -142,8 +154,8 @@ pub enum StorageError {
         /// The largest size, in bytes.
         max: usize,
     },
-    /// An earlier write failed, so that what the disk holds is unknown. Nothing was tried again.
-    #[error("{} is not used any more since a write failed ({cause}): find out why, then start the node again", path.display())]
+    /// An earlier write failed, so that what the disk holds is unknown. Nothing was tried: only starting over helps.
+    #[error("{} is not used any more since a write failed ({cause})", path.display())]
     Poisoned {
         /// The file.
         path: PathBuf,

@@ -63,12 +63,12 @@ fn position(kind: &EventKind) -> usize {
         ElectionStarted RoundStarted RequestSent ReplyReceived CallFailed QuorumReached RoundEnded ElectionEnded
         Elected RecordAppended RecordAccepted RecordAdopted Committed Established BecameExclusive LeadershipEnded
         GuardRevoked Resigned LeaderResigned WorkStarted WorkEnded TransferStarted TransferEnded RequestReceived
-        RequestAnswered PersistStarted PersistEnded PersistFailed Paused Alarmed Stopped ChangeStarted ChangeEnded
+        RequestAnswered PersistStarted PersistEnded PersistFailed StorageHealed Paused Alarmed Stopped ChangeStarted ChangeEnded
         MembersChanged
     }
 }
 
-const KINDS: usize = 43;
+const KINDS: usize = 44;
 
 fn context() -> TraceContext {
     TraceContext { trace_id: u128::MAX - 5, span_id: u64::MAX, flags: 1 }
@@ -172,6 +172,7 @@ fn of_office() -> Vec<EventKind> {
         PersistCause::Adoption,
         PersistCause::Founding,
         PersistCause::Naming,
+        PersistCause::Afresh,
         PersistCause::PromiseMax,
         PersistCause::Term,
     ];
@@ -201,6 +202,7 @@ fn of_office() -> Vec<EventKind> {
         EventKind::PersistStarted { write, causes },
         EventKind::PersistEnded { write },
         EventKind::PersistFailed { write, error: "disk full".into() },
+        EventKind::StorageHealed { failed_for: time, attempts: 3 },
         EventKind::Paused { duration: time },
         EventKind::Alarmed { alarm: Alarm::Equivocation, about: Some(node("n1")) },
         EventKind::Alarmed { alarm: Alarm::TermExhausted, about: None },

@@ -32,7 +32,6 @@ pub(super) struct Collective {
 #[derive(Debug)]
 struct Seen {
     at: Time,
-    /// A disk that failed has failed for the rest of that life.
     incarnation: Incarnation,
     term: Term,
     role: Option<Role>,
@@ -117,6 +116,7 @@ impl Collective {
         match (&reply.verdict, reply.kind) {
             (Verdict::Granted, RequestKind::AppendEntries | RequestKind::RequestVote) => {
                 seen.role = Some(Role::Follower);
+                seen.disk = if reply.from.amnesiac { DiskState::Amnesiac } else { DiskState::Good };
             }
             (Verdict::Refused(Reason::Stopping), _) => seen.role = Some(Role::Stopped),
             (Verdict::Refused(Reason::StorageError), _) => seen.disk = DiskState::Failed,
@@ -154,6 +154,7 @@ impl Collective {
             self.seen.insert(from.node.clone(), seen);
         }
         let seen = self.seen.get_mut(&from.node)?;
+        // A message does not tell that a disk is well again: what it grants does.
         let failed = seen.disk == DiskState::Failed && seen.incarnation == from.incarnation;
         seen.disk = match from.amnesiac {
             _ if failed => DiskState::Failed,
@@ -189,6 +190,7 @@ impl Collective {
                 }
             }
             EventKind::PersistFailed { .. } => self.own.failed = true,
+            EventKind::StorageHealed { .. } => self.own.failed = false,
             _ => {}
         }
     }

@@ -20,7 +20,7 @@ use crate::clock::{Clock, Timer};
 use crate::event::{CallId, Change, EventKind, Role};
 use crate::message::{Reply, ReplyBody, RequestBody};
 use crate::mutant::{self, Mutant};
-use crate::node::{Input, Node, Output};
+use crate::node::{Input, Node, Output, Persist};
 use crate::observer::{Order, OrderKind, Propagator, Vitals, Workload};
 use crate::transport::{AnyTransport, Health, Incoming};
 use crate::types::{GroupId, NodeId, Time, TraceContext};
@@ -308,11 +308,16 @@ impl Driver {
             group.publish(&out.events);
         }
         if let Some(persist) = out.persist.take() {
-            let job = Job { group: at, id: group.id.clone(), write: persist.write, state: persist.state };
+            let Persist { write, state, afresh } = persist;
+            let job = Job { group: at, id: group.id.clone(), write, state, afresh };
             self.writer.write(job, &self.doors.mail);
         }
-        if out.events.iter().any(|event| matches!(event.kind, EventKind::PersistFailed { .. })) {
-            self.doors.inbox.condition().worsen(Health::StorageFailed);
+        for event in &out.events {
+            match event.kind {
+                EventKind::PersistFailed { .. } => self.doors.inbox.condition().worsen(Health::StorageFailed),
+                EventKind::StorageHealed { .. } => self.doors.inbox.condition().heal(),
+                _ => {}
+            }
         }
         self.observers.show_output(now, group, out);
         group.stream(&out.events);

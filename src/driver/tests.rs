@@ -112,6 +112,7 @@ async fn waiting_writes_share_one_sync() {
         id: GroupId::default(),
         write: WriteId(write),
         state: HardState::new(DiskId(1), Timing::default().promise_max),
+        afresh: false,
     };
     writer.write(job(1), &mail);
     assert_eq!(saved.recv_timeout(PATIENCE), Ok(1));
@@ -132,5 +133,5 @@ async fn waiting_writes_share_one_sync() {
     writer.write(job(5), &mail);
     let letter = tokio::time::timeout(PATIENCE, letters.recv()).await.expect("an answer");
     assert!(matches!(letter, Some(Parcel::Input(0, Input::PersistFailed(WriteId(5), _)))), "{letter:?}");
-    writer.finish().await;
+    assert!(writer.finish().await);
 }

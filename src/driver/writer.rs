@@ -1,8 +1,10 @@
 //! The one thread that writes hard states: it may take a second on a bad disk, and no heartbeat waits for it.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -17,6 +19,9 @@ use crate::types::GroupId;
 /// How many batches may follow each other before [`Storage::settle`] is called although more is waiting.
 const UNSETTLED_MAX: usize = 16;
 
+/// How long a write may still take once the member leaves. A disk that hangs is left to itself then, and so is the thread.
+const FINISH_MAX: Duration = Duration::from_secs(2);
+
 /// A state to write.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -24,12 +29,50 @@ pub(super) struct Job {
     pub(super) id: GroupId,
     pub(super) write: WriteId,
     pub(super) state: HardState,
+    /// An earlier write failed: the storage is to start over.
+    pub(super) afresh: bool,
+}
+
+/// A job in the queue. It is answered however it ends: also if the thread dies with it.
+#[derive(Debug)]
+struct Queued {
+    id: GroupId,
+    state: HardState,
+    afresh: bool,
+    ticket: Ticket,
+}
+
+#[derive(Debug)]
+struct Ticket {
+    group: usize,
+    write: WriteId,
+    mail: Mail,
+    answered: bool,
+}
+
+impl Ticket {
+    fn answer(&mut self, error: Option<&str>) {
+        let input = match error {
+            None => Input::Persisted(self.write),
+            Some(error) => Input::PersistFailed(self.write, error.to_owned()),
+        };
+        self.answered = true;
+        self.mail.send(Parcel::Input(self.group, input));
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.answer(Some("the writer thread has ended"));
+        }
+    }
 }
 
 /// The writer's door. Dropping it lets the thread finish what it has, and end.
 #[derive(Debug)]
 pub(super) struct Writer {
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::Sender<Queued>,
     ended: oneshot::Receiver<()>,
 }
 
@@ -56,16 +99,24 @@ impl Writer {
 
     /// Queues a state. The answer comes as [`Input::Persisted`] or [`Input::PersistFailed`].
     pub(super) fn write(&self, job: Job, mail: &Mail) {
-        if let Err(mpsc::SendError(job)) = self.jobs.send(job) {
-            let input = Input::PersistFailed(job.write, "the writer thread has ended".into());
-            mail.send(Parcel::Input(job.group, input));
-        }
+        let Job { group, id, write, state, afresh } = job;
+        let ticket = Ticket { group, write, mail: mail.clone(), answered: false };
+        // One that cannot be queued is dropped, and its ticket answers.
+        let _ = self.jobs.send(Queued { id, state, afresh, ticket });
     }
 
-    /// Ends the thread once its queue is empty, and waits for it: then the storage is released.
-    pub(super) async fn finish(self) {
+    /// Ends the thread once its queue is empty, and waits for it, at most [`FINISH_MAX`]: then the storage is released. Says
+    /// whether it was.
+    pub(super) async fn finish(self) -> bool {
         drop(self.jobs);
-        let _ = self.ended.await;
+        let ended = tokio::time::timeout(FINISH_MAX, self.ended).await.is_ok();
+        if !ended {
+            tracing::error!(
+                target: "hustings::storage",
+                "a write still hangs after {FINISH_MAX:?}: left to itself, and the storage with it"
+            );
+        }
+        ended
     }
 }
 
@@ -73,7 +124,7 @@ fn serve(
     mut storage: Box<dyn Storage>,
     configs: &[Config],
     recovered: oneshot::Sender<Result<Vec<HardState>, StorageError>>,
-    queue: &mpsc::Receiver<Job>,
+    queue: &mpsc::Receiver<Queued>,
     mail: &Mail,
 ) {
     let states: Result<Vec<_>, _> = configs.iter().map(|config| recover(&mut *storage, config)).collect();
@@ -81,44 +132,60 @@ fn serve(
     if recovered.send(states).is_err() || failed {
         return;
     }
-    settle(&mut *storage);
+    // Recovery has written, before any number was given.
+    let mut uncopied: BTreeMap<usize, WriteId> = (0..configs.len()).map(|group| (group, WriteId(0))).collect();
+    settle(&mut *storage, &mut uncopied, mail);
     let mut waiting = queue.recv().ok();
     let mut unsettled = 0;
     while let Some(first) = waiting {
-        save(&mut *storage, std::iter::once(first).chain(queue.try_iter()), mail);
+        for tickets in save(&mut *storage, std::iter::once(first).chain(queue.try_iter())) {
+            uncopied.insert(tickets.group, tickets.write);
+        }
         unsettled += 1;
         waiting = queue.try_recv().ok();
         if waiting.is_none() || unsettled >= UNSETTLED_MAX {
-            settle(&mut *storage);
+            settle(&mut *storage, &mut uncopied, mail);
             unsettled = 0;
             waiting = waiting.or_else(|| queue.recv().ok());
         }
     }
 }
 
-/// Writes all that waits at once: many groups share one sync.
-fn save(storage: &mut dyn Storage, jobs: impl Iterator<Item = Job>, mail: &Mail) {
-    let (tickets, states): (Vec<_>, Vec<_>) = jobs.map(|job| ((job.group, job.write), (job.id, job.state))).unzip();
-    let saved = catch_unwind(AssertUnwindSafe(|| storage.save(&states)));
-    let error = match saved {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(error.to_string()),
-        Err(_) => Some("the storage panicked".into()),
-    };
-    for (group, write) in tickets {
-        let input = match &error {
-            None => Input::Persisted(write),
-            Some(error) => Input::PersistFailed(write, error.clone()),
-        };
-        mail.send(Parcel::Input(group, input));
+/// Writes all that waits at once: many groups share one sync. What starts over does so by itself. Returns the answered.
+fn save(storage: &mut dyn Storage, jobs: impl Iterator<Item = Queued>) -> Vec<Ticket> {
+    let mut answered = Vec::new();
+    let (afresh, together): (Vec<Queued>, Vec<Queued>) = jobs.partition(|job| job.afresh);
+    let alone = afresh.into_iter().map(|job| vec![job]);
+    for batch in alone.chain([together].into_iter().filter(|batch| !batch.is_empty())) {
+        let afresh = batch.iter().any(|job| job.afresh);
+        let (mut tickets, states): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|job| (job.ticket, (job.id, job.state))).unzip();
+        let error = attempt(|| if afresh { storage.start_over(&states) } else { storage.save(&states) });
+        for ticket in &mut tickets {
+            ticket.answer(error.as_deref());
+        }
+        answered.extend(tickets);
+    }
+    answered
+}
+
+/// Lets the storage copy what it saved. A failure concerns everything that was to be copied, and is told at once: a node
+/// that did not know would go on to promise what its disk may not keep.
+fn settle(storage: &mut dyn Storage, uncopied: &mut BTreeMap<usize, WriteId>, mail: &Mail) {
+    let saved = std::mem::take(uncopied);
+    if let Some(error) = attempt(|| storage.settle()) {
+        for (group, write) in saved {
+            let error = format!("the second copy of the state could not be written: {error}");
+            mail.send(Parcel::Input(group, Input::PersistFailed(write, error)));
+        }
     }
 }
 
-fn settle(storage: &mut dyn Storage) {
-    let error = match catch_unwind(AssertUnwindSafe(|| storage.settle())) {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "the storage panicked".into(),
-    };
-    tracing::warn!(target: "hustings::storage", %error, "the second copy of the hard state could not be written");
+/// What went wrong, a panic of the storage included.
+fn attempt(what: impl FnOnce() -> Result<(), StorageError>) -> Option<String> {
+    match catch_unwind(AssertUnwindSafe(what)) {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some("the storage panicked".into()),
+    }
 }

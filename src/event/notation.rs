@@ -113,6 +113,7 @@ pub fn is_routine(kind: &EventKind) -> bool {
         | EventKind::TransferStarted { .. }
         | EventKind::TransferEnded { .. }
         | EventKind::PersistFailed { .. }
+        | EventKind::StorageHealed { .. }
         | EventKind::Paused { .. }
         | EventKind::Alarmed { .. }
         | EventKind::Stopped { .. } => false,
@@ -229,6 +230,7 @@ impl fmt::Display for PersistCause {
             PersistCause::Adoption => "adoption",
             PersistCause::Founding => "founding",
             PersistCause::Naming => "naming",
+            PersistCause::Afresh => "afresh",
             PersistCause::PromiseMax => "longest promise",
             PersistCause::Term => "term",
         })
@@ -390,6 +392,9 @@ impl fmt::Display for Text<'_> {
             E::PersistStarted { write, causes } => write!(f, "write {} ({})", write.0, Causes(causes)),
             E::PersistEnded { write } => write!(f, "write {} durable", write.0),
             E::PersistFailed { write, error } => write!(f, "write {} FAILED: {}", write.0, OneLine(error)),
+            E::StorageHealed { failed_for, attempts } => {
+                write!(f, "storage well again after {}, attempt {attempts}", Millis(*failed_for))
+            }
             E::Paused { duration } => write!(f, "stood still for {}", Millis(*duration)),
             E::Alarmed { alarm, about } => {
                 write!(f, "ALARM {alarm}")?;

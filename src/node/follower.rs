@@ -63,7 +63,7 @@ impl Node {
     /// Whether it may stand at all; the quarantine is a matter of time, and in the deadline.
     pub(super) fn is_promotable(&self) -> bool {
         let voter = self.hard.record.as_ref().is_some_and(|r| r.names(&self.config.node, self.identity.disk));
-        voter && !self.is_amnesiac() && !self.storage_failed && !self.stopping
+        voter && !self.is_amnesiac() && !self.storage_failed() && !self.stopping
     }
 
     /// Stands at the drawn election timeout from now (paper §5.2), and not before its quarantine is over.
@@ -173,7 +173,7 @@ impl Node {
         self.learn_committed(committed);
         self.cure();
         let promised = self.give_promise(&holder, promise);
-        if self.storage_failed {
+        if self.storage_failed() {
             let body = ReplyBody::Append { promised, durable: self.durable.last };
             return self.answer(&inbound, Verdict::Refused(Reason::StorageError), body);
         }
@@ -273,7 +273,7 @@ impl Node {
 
     /// Promises what was asked, at most what the disk says may be promised. A node that cannot keep a promise gives none.
     fn give_promise(&mut self, holder: &Holder, asked: Duration) -> Duration {
-        if (self.is_amnesiac() && !mutant::on(Mutant::AmnesiacPromises)) || self.storage_failed {
+        if (self.is_amnesiac() && !mutant::on(Mutant::AmnesiacPromises)) || self.storage_failed() {
             return Duration::ZERO;
         }
         let permitted = self.config.timing.promise_max;
@@ -327,7 +327,7 @@ impl Node {
             return self.refuse(inbound, Reason::RestartQuarantine);
         }
         if !self.is_promotable() {
-            let reason = if self.storage_failed { Reason::StorageError } else { Reason::NotAVoter };
+            let reason = if self.storage_failed() { Reason::StorageError } else { Reason::NotAVoter };
             return self.refuse(inbound, if self.is_amnesiac() { Reason::Amnesiac } else { reason });
         }
         let from = (inbound.holder(), inbound.asked_term);

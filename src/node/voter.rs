@@ -103,7 +103,7 @@ impl Node {
     /// Whether this node would vote for the candidate; the order decides which of several reasons is told.
     pub(super) fn judge(&self, plea: &Plea<'_>) -> Result<(), Refusal> {
         let forever = |reason| Err((reason, Duration::MAX));
-        if self.storage_failed {
+        if self.storage_failed() {
             return forever(Reason::StorageError);
         }
         let Some(record) = &self.hard.record else { return forever(Reason::Amnesiac) };

@@ -2,11 +2,15 @@
 //!
 //! State changes in memory in the step that decides it; only outputs wait (S12). One write is under way at a time; what
 //! changes meanwhile goes into the next one, merged.
+//!
+//! After a failed write it is unknown what the disk holds, and nothing that was under way counts any more (E8). The node
+//! goes on in memory, and asks its storage to start over with the state of that moment, in the place of whatever failed
+//! ([`Persist::afresh`]); until that is durable it neither votes nor promises.
 
 use std::time::Duration;
 
 use super::{Node, Part, Persist};
-use crate::event::{CallId, EventKind, LeadershipEnd, Outcome, PersistCause, WriteId};
+use crate::event::{CallId, EventKind, LeadershipEnd, Outcome, PersistCause, Trigger, WriteId};
 use crate::message::{Holder, Identity, Reason, Reply, ReplyBody, RequestId, RequestKind, Verdict};
 use crate::mutant::{self, Mutant};
 use crate::record::{HardState, RecordId};
@@ -43,7 +47,22 @@ pub(super) struct Writes {
     under_way: Option<(WriteId, Durable)>,
     causes: Vec<PersistCause>,
     waiting: Vec<Waiting>,
+    /// A write failed, and nothing has been durable since.
+    failure: Option<Failure>,
 }
+
+/// A storage that failed, and the attempts to start over.
+#[derive(Debug)]
+struct Failure {
+    since: Time,
+    attempts: u32,
+    next_attempt: Time,
+}
+
+/// The pause before the first attempt to start over; each failed one doubles it.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// The longest pause between two attempts.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// A granted vote or an accepted record that may not be acknowledged before it is durable (S3, L5).
 #[derive(Debug)]
@@ -100,19 +119,59 @@ impl Node {
 
     /// Starts the next write, if there is anything to write and none is under way.
     pub(super) fn flush(&mut self) {
-        if self.writes.causes.is_empty() || self.writes.under_way.is_some() || self.storage_failed {
+        if self.writes.causes.is_empty() || self.writes.under_way.is_some() || self.storage_failed() {
             return;
         }
+        let causes = std::mem::take(&mut self.writes.causes);
+        self.start_write(causes, false);
+    }
+
+    fn start_write(&mut self, causes: Vec<PersistCause>, afresh: bool) {
         self.writes.started += 1;
         let write = WriteId(self.writes.started);
-        let causes = std::mem::take(&mut self.writes.causes);
         self.writes.under_way = Some((write, Durable::of(&self.hard)));
         self.emit(EventKind::PersistStarted { write, causes });
         let mut state = self.hard.clone();
         if mutant::on(Mutant::VolatileVote) {
             state.voted_for = None;
         }
-        self.out.persist = Some(Persist { write, state });
+        self.out.persist = Some(Persist { write, state, afresh });
+    }
+
+    /// Whether a write failed, and nothing has been durable since.
+    pub(super) fn storage_failed(&self) -> bool {
+        self.writes.failure.is_some()
+    }
+
+    /// When the storage is asked next to start over.
+    pub(super) fn storage_deadline(&self) -> Time {
+        match &self.writes.failure {
+            Some(failure) if self.writes.under_way.is_none() => failure.next_attempt,
+            _ => Time::NEVER,
+        }
+    }
+
+    pub(super) fn tick_storage(&mut self) {
+        if self.now < self.storage_deadline() {
+            return;
+        }
+        if let Some(failure) = &mut self.writes.failure {
+            failure.attempts += 1;
+        }
+        // What was decided since is part of the state that is written.
+        self.writes.causes.clear();
+        self.start_write(vec![PersistCause::Afresh], true);
+    }
+
+    /// The storage has started over: from here on the disk holds what was written, as after any other write.
+    fn storage_is_well(&mut self) {
+        let Some(Failure { since, attempts, .. }) = self.writes.failure.take() else { return };
+        self.emit(EventKind::StorageHealed { failed_for: self.now.since(since), attempts });
+        if let Part::Follower(_) = self.part
+            && self.leader().is_none()
+        {
+            self.wait_drawn(Trigger::ElectionTimeout);
+        }
     }
 
     pub(super) fn receive_persisted(&mut self, write: WriteId) {
@@ -120,6 +179,7 @@ impl Node {
             Some((started, durable)) if started <= write => {
                 self.durable = durable;
                 self.emit(EventKind::PersistEnded { write: started });
+                self.storage_is_well();
             }
             other => {
                 self.writes.under_way = other;
@@ -138,8 +198,8 @@ impl Node {
     }
 
     pub(super) fn receive_persist_failed(&mut self, write: WriteId, error: String) {
-        if self.storage_failed {
-            return;
+        if self.storage_failed() {
+            return self.start_over_later(write, error);
         }
         if mutant::on(Mutant::FailedWriteForgotten) {
             return self.receive_persisted(write);
@@ -148,7 +208,7 @@ impl Node {
             self.writes.under_way = None;
             return self.change(PersistCause::Term);
         }
-        self.storage_failed = true;
+        self.writes.failure = Some(Failure { since: self.now, attempts: 0, next_attempt: self.now + PAUSE_MIN });
         self.writes.under_way = None;
         self.emit(EventKind::PersistFailed { write, error });
         for waiting in std::mem::take(&mut self.writes.waiting) {
@@ -161,6 +221,18 @@ impl Node {
         }
         if let Part::Follower(follower) = &mut self.part {
             follower.deadline = Time::NEVER;
+        }
+    }
+
+    /// An attempt to start over failed, or a write that was under way beside the failure.
+    fn start_over_later(&mut self, write: WriteId, error: String) {
+        if self.writes.under_way.take_if(|(started, _)| *started == write).is_none() {
+            return;
+        }
+        self.emit(EventKind::PersistFailed { write, error });
+        if let Some(failure) = &mut self.writes.failure {
+            let doubled = PAUSE_MIN * (1 << failure.attempts.min(16));
+            failure.next_attempt = self.now + doubled.min(PAUSE_MAX);
         }
     }
 
@@ -185,7 +257,7 @@ impl Node {
     /// Whether nothing is being written and nobody waits.
     pub(super) fn is_settled(&self) -> bool {
         let idle = self.writes.under_way.is_none() && self.writes.causes.is_empty();
-        self.storage_failed || (idle && self.writes.waiting.is_empty())
+        self.storage_failed() || (idle && self.writes.waiting.is_empty())
     }
 
     pub(super) fn drop_waiting(&mut self) {

@@ -138,7 +138,18 @@ impl Disk {
         }
         if !self.chance.happens(self.manners.fail) {
             self.keep(persist.state);
+            if persist.afresh {
+                self.copy();
+            }
             return Some(Ok(()));
+        }
+        if persist.afresh {
+            // The new file took the old one's place, or it did not.
+            if self.chance.below(2) == 0 {
+                self.keep(persist.state);
+                self.copy();
+            }
+            return Some(Err("input/output error"));
         }
         self.leave(persist.state);
         Some(Err("input/output error"))
@@ -249,7 +260,7 @@ mod tests {
                 let mut state = disk.recover(&config()).expect("what was acknowledged is there");
                 assert!(state.term >= acknowledged, "seed {seed}");
                 state.term = Term(term);
-                disk.begin(Persist { write: WriteId(term), state });
+                disk.begin(Persist { write: WriteId(term), state, afresh: false });
                 if disk.chance.happens(0.5) {
                     assert_eq!(disk.end(WriteId(term)), Some(Ok(())));
                     acknowledged = Term(term);

@@ -33,6 +33,7 @@ pub fn check<S: Storage>(mut open: impl FnMut() -> S) -> Result<(), String> {
     groups_do_not_mix(&mut open)?;
     a_batch_is_saved_whole(&mut open)?;
     settling_is_harmless(&mut open)?;
+    starting_over_is_a_save(&mut open)?;
     recovery_counts_the_starts(&mut open)
 }
 
@@ -139,6 +140,25 @@ fn settling_is_harmless(open: &mut Open<'_>) -> Result<(), String> {
     save(&mut *storage, &[(group.clone(), state(2))])?;
     done(storage.settle(), "a state is settled")?;
     expect("the newer state replaces a settled one", &mut *storage, &group, Some(&state(2)))
+}
+
+/// A storage need not be able to start over; one that says it did holds the state as after a save.
+fn starting_over_is_a_save(open: &mut Open<'_>) -> Result<(), String> {
+    let (group, beside) = (group("afresh"), group("beside"));
+    let mut storage = open();
+    save(&mut *storage, &[(group.clone(), state(1)), (beside.clone(), state(2))])?;
+    if storage.start_over(&[(group.clone(), largest(3))]).is_err() {
+        return Ok(());
+    }
+    expect("what starts over replaces what was there", &mut *storage, &group, Some(&largest(3)))?;
+    expect("what starts over leaves other groups alone", &mut *storage, &beside, Some(&state(2)))?;
+    save(&mut *storage, &[(group.clone(), state(4))])?;
+    done(storage.settle(), "a state is settled")?;
+    expect("a save after that replaces it", &mut *storage, &group, Some(&state(4)))?;
+    let mut storage = reopen(storage, open);
+    let saved = state(4);
+    let expected = survives(&*storage, &saved);
+    expect("it is there after a restart", &mut *storage, &group, expected)
 }
 
 fn recovery_counts_the_starts(open: &mut Open<'_>) -> Result<(), String> {

@@ -9,7 +9,7 @@
 //! | a crash while it is copied | that state: its own slot is not touched |
 //! | one slot becomes unreadable | the state: the other one is its copy (before it was copied, see below) |
 //! | both become unreadable | nothing: [`StorageError::Corrupt`], and the node does not start |
-//! | a write or a sync fails | the old state or the new one, unknown which: [`StorageError::Poisoned`] until restarted |
+//! | a write or a sync fails | the old state or the new one, unknown which: [`StorageError::Poisoned`] until a new file has taken its place |
 //! | the disk is full | the files have their full size from the start, so only a new group can fail |
 //!
 //! What it does not survive: a slot that becomes unreadable *between* its sync and the copy, together with a crash in
@@ -64,8 +64,8 @@ impl FileStorage {
     }
 }
 
-/// After a failed `save` or `settle` every further call fails with [`StorageError::Poisoned`]: a failed sync is never
-/// retried, because the next one may report success for what was lost.
+/// After a failed `save` or `settle` they fail with [`StorageError::Poisoned`] until [`Storage::start_over`] has replaced the
+/// files: a failed sync is never retried on the file that failed, because the next one may report success for what was lost.
 impl Storage for FileStorage {
     fn load(&mut self, group: &GroupId) -> Result<Option<HardState>, StorageError> {
         self.store.load(group)
@@ -77,5 +77,9 @@ impl Storage for FileStorage {
 
     fn settle(&mut self) -> Result<(), StorageError> {
         self.store.settle()
+    }
+
+    fn start_over(&mut self, states: &[(GroupId, HardState)]) -> Result<(), StorageError> {
+        self.store.start_over(states)
     }
 }

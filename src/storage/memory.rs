@@ -41,6 +41,10 @@ impl Storage for VolatileStorage {
         Ok(())
     }
 
+    fn start_over(&mut self, states: &[(GroupId, HardState)]) -> Result<(), StorageError> {
+        self.save(states)
+    }
+
     fn is_volatile(&self) -> bool {
         true
     }

@@ -93,6 +93,7 @@ pub(super) fn write(event: &Event, context: TraceContext) {
         EventKind::PersistStarted { .. } => DEBUG "raft.hard_state.started",
         EventKind::PersistEnded { .. } => DEBUG "raft.hard_state.written",
         EventKind::PersistFailed { .. } => WARN "raft.hard_state.failed",
+        EventKind::StorageHealed { .. } => WARN "raft.storage.healed",
         EventKind::Paused { .. } => WARN "raft.driver.paused",
         EventKind::Alarmed { alarm: Alarm::Equivocation, .. } => ERROR "raft.alarm.raised",
         EventKind::Alarmed { .. } => WARN "raft.alarm.raised",

@@ -22,7 +22,8 @@ pub enum Health {
     /// The driver's loop is late by more than the longest election timeout: the process was suspended, its machine is
     /// starved, or an observer blocks the loop. It may serve again.
     Stalled,
-    /// A write failed, so that what the disk holds is unknown: it votes no more. A restart reads the disk anew.
+    /// A write failed, so that what the disk holds is unknown: it does not vote until its storage has started over, which
+    /// is tried again and again.
     StorageFailed,
     /// It was told to leave: work drains, leadership is handed over.
     Stopping,
@@ -56,7 +57,7 @@ impl fmt::Display for Health {
     }
 }
 
-/// What the driver says of its health. It gets worse, never better, except for a stall.
+/// What the driver says of its health. It gets worse; better only when a stall is over, or the storage well again.
 #[derive(Debug)]
 pub(crate) struct Condition {
     said: watch::Sender<Health>,
@@ -88,6 +89,17 @@ impl Condition {
             let worse = *health < to;
             *health = to.max(*health);
             worse
+        });
+    }
+
+    /// The storage is well again. Whoever leaves goes on leaving.
+    pub(crate) fn heal(&self) {
+        self.said.send_if_modified(|health| {
+            let failed = *health == Health::StorageFailed;
+            if failed {
+                *health = Health::Serving;
+            }
+            failed
         });
     }
 
@@ -150,7 +162,12 @@ mod tests {
         assert_eq!(condition.at(at(401)), Health::Stalled);
         condition.due(at(500));
         assert_eq!(condition.at(at(401)), Health::Serving);
+        condition.worsen(Health::StorageFailed);
+        assert_eq!(condition.at(at(401)), Health::StorageFailed);
+        condition.heal();
+        assert_eq!(condition.at(at(401)), Health::Serving);
         condition.worsen(Health::Stopping);
+        condition.heal();
         condition.worsen(Health::StorageFailed);
         assert_eq!(condition.at(at(401)), Health::Stopping);
         assert_eq!(condition.at(at(900)), Health::Stopping, "whoever leaves may take its time");

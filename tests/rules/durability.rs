@@ -4,7 +4,7 @@ use super::bench::*;
 use hustings::event::{Alarm, CallId, EventKind, LeadershipEnd, Role, WriteId};
 use hustings::message::{Reason, RequestBody, RequestKind};
 use hustings::node::Input;
-use hustings::types::Time;
+use hustings::types::{Term, Time};
 
 /// S3: a granted vote leaves only when it is durable.
 #[test]
@@ -182,7 +182,7 @@ fn a_commit_is_learned_with_its_record() {
     assert_eq!(a.node.committed().map(|record| record.id), Some(id(1, 2)));
 }
 
-/// A failed write: whoever waited is refused, votes are refused, nothing is promised, nobody stands, nothing is retried.
+/// E8: after a failed write whoever waited is refused, votes are refused, nothing is promised, and nobody stands.
 #[test]
 fn a_failed_disk_votes_and_promises_no_more() {
     let mut a = abc().slow_disk().start();
@@ -196,7 +196,70 @@ fn a_failed_disk_votes_and_promises_no_more() {
     assert!(out.persist.is_none(), "a failed write is not retried");
     let out = a.wait(ET_MAX);
     assert!(out.requests.is_empty() && a.leader().is_none(), "it forgets a silent leader, and does not stand");
-    assert_eq!(a.node.deadline(), Time::NEVER);
+    assert!(a.writing.as_ref().is_some_and(|persist| persist.afresh), "the storage is to start over");
+}
+
+/// What starts over is the whole state of that moment; once it is durable the node votes, promises and stands as before.
+#[test]
+fn a_storage_that_started_over_votes_and_promises_again() {
+    let mut a = abc().slow_disk().start();
+    a.request_vote("b", 2, id(1, 1));
+    a.persist_failed();
+    a.heartbeat("b", 3);
+    a.wait(MS * 60);
+    let state = &a.writing.as_ref().expect("it starts over").state;
+    assert_eq!((state.term, state.last()), (Term(3), Some(id(1, 1))), "what was learned meanwhile is in it");
+    let out = a.persisted();
+    assert!(happened(&out, |kind| matches!(kind, EventKind::StorageHealed { attempts: 1, .. })));
+    let out = a.heartbeat("b", 3);
+    assert!(verdict(&out).is_granted() && !acked(&out).0.is_zero());
+    let out = a.wait(ET_MAX);
+    assert_eq!(a.role(), Role::PreCandidate, "it stands again");
+    assert!(!requests(&out, RequestKind::PreVote).is_empty());
+}
+
+/// S2, S3: a vote that could not be written was refused, and is kept all the same: the disk may hold it.
+#[test]
+fn a_vote_that_failed_is_not_given_to_another() {
+    let mut a = abc().slow_disk().start();
+    a.request_vote("b", 2, id(1, 1));
+    a.persist_failed();
+    a.wait(MS * 60);
+    a.persisted();
+    assert_eq!(verdict(&a.request_vote("c", 2, id(1, 1))), refused(Reason::AlreadyVoted));
+}
+
+/// Attempts come after 50 ms, then further and further apart, at most 5 s; each that fails is told.
+#[test]
+fn a_storage_that_stays_broken_is_asked_ever_more_rarely() {
+    let mut a = abc().slow_disk().start();
+    a.request_vote("b", 2, id(1, 1));
+    a.persist_failed();
+    let mut pauses = Vec::new();
+    for _ in 0..9 {
+        let failed = a.now;
+        while a.writing.is_none() {
+            a.wait(MS * 1);
+        }
+        pauses.push(a.now.since(failed).as_millis());
+        let out = a.persist_failed();
+        assert!(happened(&out, |kind| matches!(kind, EventKind::PersistFailed { .. })));
+    }
+    assert_eq!(pauses, [50, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+}
+
+/// A late answer of the write that failed, or of one before it, is no proof that the storage has started over.
+#[test]
+fn only_the_write_that_starts_over_counts_after_a_failure() {
+    let mut a = abc().slow_disk().start();
+    a.request_vote("b", 2, id(1, 1));
+    let failed = a.writing.as_ref().expect("the vote is being written").write;
+    a.persist_failed();
+    a.wait(MS * 60);
+    a.step(Input::Persisted(failed));
+    assert_eq!(verdict(&a.pre_vote("b", 3, id(1, 1))), refused(Reason::StorageError));
+    a.persisted();
+    assert!(verdict(&a.pre_vote("b", 3, id(1, 1))) != refused(Reason::StorageError));
 }
 
 /// V9: a leader whose write fails resigns at once.
@@ -211,7 +274,8 @@ fn a_leader_whose_disk_fails_resigns_at_once() {
         |kind: &EventKind| matches!(kind, EventKind::LeadershipEnded { cause: LeadershipEnd::StorageStalled, .. });
     assert!(happened(&out, ended));
     assert_eq!(asked(&requests(&out, RequestKind::Resign)), ["b", "c"]);
-    assert_eq!((a.role(), a.node.deadline()), (Role::Follower, Time::NEVER));
+    assert_eq!(a.role(), Role::Follower);
+    assert!(a.wait(MS * 49).requests.is_empty() && a.writing.is_none());
 }
 
 /// A candidate whose write fails is none any more, and does not lead by votes that come later.
@@ -223,7 +287,7 @@ fn a_candidate_whose_disk_fails_gives_up() {
     assert_eq!(a.role(), Role::Follower);
     a.grant(&asked[0]);
     a.grant(&asked[1]);
-    assert_eq!((a.role(), a.node.deadline()), (Role::Follower, Time::NEVER));
+    assert_eq!(a.role(), Role::Follower);
 }
 
 /// S10: the user's order to campaign goes through a pre-vote as well.

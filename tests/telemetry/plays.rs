@@ -51,6 +51,7 @@ pub(crate) fn what_is_rarely_seen() {
         EventKind::ElectionEnded { outcome: Outcome::Cancelled, rounds: 1, retry_in: None },
         EventKind::TransferEnded { to: b.clone(), outcome: TransferOutcome::Completed },
         EventKind::PersistFailed { write: hustings::event::WriteId(1), error: "full".to_owned() },
+        EventKind::StorageHealed { failed_for: us(50_000), attempts: 1 },
         EventKind::LeadershipEnded { cause: LeadershipEnd::Removed, since, work_running: false },
     ];
     for (at, kind) in (1..).zip(kinds) {

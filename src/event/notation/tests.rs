@@ -284,6 +284,8 @@ fn disk_pauses_and_alarms() {
         shown(EventKind::PersistFailed { write, error: "disk\tfull\r\n".into() }),
         "write 3 FAILED: disk\\tfull\\r\\n"
     );
+    let healed = EventKind::StorageHealed { failed_for: ms(150), attempts: 2 };
+    assert_eq!(shown(healed), "storage well again after 150ms, attempt 2");
     assert_eq!(shown(EventKind::Paused { duration: ms(1200) }), "stood still for 1200ms");
     assert_eq!(
         shown(EventKind::Alarmed { alarm: Alarm::UnknownNode, about: Some(node("n9")) }),

@@ -59,6 +59,7 @@ pub(super) fn concerns_elections(kind: &EventKind) -> bool {
         | EventKind::TransferStarted { .. }
         | EventKind::TransferEnded { .. }
         | EventKind::PersistFailed { .. }
+        | EventKind::StorageHealed { .. }
         | EventKind::Paused { .. }
         | EventKind::Alarmed { .. }
         | EventKind::Stopped { .. } => false,

@@ -99,6 +99,8 @@ impl Debts {
                 self.lose(step.now, peer, proves_death);
             }
             Input::PersistFailed(..) => self.storage_failed = true,
+            // After a failure only the write that starts over is under way.
+            Input::Persisted(..) => self.storage_failed = false,
             _ => {}
         }
         let own_candidacy = step.entered(Role::Candidate);

@@ -17,8 +17,8 @@ pub(super) struct Store<D: Directory> {
     cluster: ClusterId,
     node: NodeId,
     groups: BTreeMap<GroupId, Group<D::File>>,
-    /// The first failure. What the disk holds is unknown since.
-    failed: Option<Failure>,
+    /// What the disk holds of these groups is unknown since a failure.
+    failed: BTreeMap<GroupId, Failure>,
 }
 
 #[derive(Debug, Clone)]
@@ -53,17 +53,17 @@ impl<D: Directory> Store<D> {
         // A predecessor may have been killed between a rename and its sync: what it renamed must not vanish later.
         let synced = directory.sync();
         synced.map_err(|source| io_error("sync", directory.path(), source))?;
-        Ok(Store { directory, cluster, node, groups: BTreeMap::new(), failed: None })
+        Ok(Store { directory, cluster, node, groups: BTreeMap::new(), failed: BTreeMap::new() })
     }
 
     pub(super) fn load(&mut self, group: &GroupId) -> Result<Option<HardState>, StorageError> {
-        self.refuse_after_failure()?;
+        self.refuse_after_failure([group])?;
         self.open_group(group)?;
         Ok(self.groups.get(group).map(|group| group.state.clone()))
     }
 
     pub(super) fn save(&mut self, states: &[(GroupId, HardState)]) -> Result<(), StorageError> {
-        self.refuse_after_failure()?;
+        self.refuse_after_failure(states.iter().map(|(group, _)| group))?;
         // Of two states of one group the later one counts.
         let states: BTreeMap<&GroupId, &HardState> = states.iter().map(|(group, state)| (group, state)).collect();
         let mut writes = Vec::with_capacity(states.len());
@@ -78,35 +78,63 @@ impl<D: Directory> Store<D> {
             }
         }
         // Until here nothing was changed, and a failure concerns one group. From here on a failure leaves doubt.
+        let new: Vec<GroupId> = staged.keys().cloned().collect();
         let saved = self.write(writes, staged);
-        self.poison_if_failed(saved)
+        self.poison_if_failed(saved, &new)
     }
 
     pub(super) fn settle(&mut self) -> Result<(), StorageError> {
-        self.refuse_after_failure()?;
         let mut settled = Ok(());
-        for group in self.groups.values_mut().filter(|group| group.uncopied.is_some()) {
+        let failed = &self.failed;
+        let sound = self.groups.iter_mut().filter(|(id, _)| !failed.contains_key(id)).map(|(_, group)| group);
+        for group in sound.filter(|group| group.uncopied.is_some()) {
             settled = group.copy();
             if settled.is_err() {
                 break;
             }
         }
-        self.poison_if_failed(settled)
+        self.poison_if_failed(settled, &[])
+    }
+
+    /// Writes each state to a new file, and lets that take the old one's place once it was read back from the disk: nothing
+    /// depends on the file whose write or sync failed, or on what the system remembers of it.
+    pub(super) fn start_over(&mut self, states: &[(GroupId, HardState)]) -> Result<(), StorageError> {
+        for (group, state) in states {
+            let write = self.prepare(group, state)?;
+            let mut file = self.stage(&write)?;
+            file.drop_cache();
+            for at in [0, 1] {
+                let path = || self.directory.path().join(staged_name(group));
+                let read = read_slot(&mut file, at).map_err(ReadError::into_slot_error);
+                let same = read.as_ref().is_ok_and(|slot| slot.sequence == write.sequence && slot.state == *state);
+                if !same {
+                    let source = std::io::Error::other("what was written does not come back");
+                    return Err(io_error("read", &path(), source));
+                }
+            }
+            self.publish(file, write)?;
+            self.failed.remove(group);
+        }
+        Ok(())
     }
 
     /// After a failed sync the system may forget what was not written and report success the next time: nothing that
     /// this value could still do would prove anything.
-    fn refuse_after_failure(&self) -> Result<(), StorageError> {
-        match self.failed.clone() {
+    fn refuse_after_failure<'a>(&self, groups: impl IntoIterator<Item = &'a GroupId>) -> Result<(), StorageError> {
+        match groups.into_iter().find_map(|group| self.failed.get(group)).cloned() {
             _ if mutant::on(Mutant::FailedWriteRetried) => Ok(()),
             None => Ok(()),
             Some(Failure { path, cause }) => Err(StorageError::Poisoned { path, cause }),
         }
     }
 
-    fn poison_if_failed(&mut self, result: Result<(), StorageError>) -> Result<(), StorageError> {
+    /// A failure leaves doubt about every file here: they share a disk, and what is written together fails together.
+    fn poison_if_failed(&mut self, result: Result<(), StorageError>, new: &[GroupId]) -> Result<(), StorageError> {
         if let Err(StorageError::Io { action, path, source, .. }) = &result {
-            self.failed = Some(Failure { path: path.clone(), cause: format!("{action}: {source}") });
+            let failure = Failure { path: path.clone(), cause: format!("{action}: {source}") };
+            for group in self.groups.keys().chain(new) {
+                self.failed.insert(group.clone(), failure.clone());
+            }
         }
         result
     }
@@ -123,7 +151,7 @@ impl<D: Directory> Store<D> {
         // What a killed predecessor wrote may still be on its way, and what its failed sync lost may still be in the
         // cache. The next save relies on the newest slot: it must be on the disk, not only look so.
         let synced = file.sync().map_err(|source| io_error("sync", &path, source));
-        self.poison_if_failed(synced)?;
+        self.poison_if_failed(synced, std::slice::from_ref(group))?;
         file.drop_cache();
         let opened = Group::open(file, path, &self.owner(group))?;
         self.groups.insert(group.clone(), opened);

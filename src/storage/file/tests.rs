@@ -267,7 +267,8 @@ fn after_a_failed_sync_nothing_is_tried_again() {
                 assert!(matches!(error, StorageError::Io { action: "sync", .. }), "{error}");
             }
             let ops = disk.ops();
-            for error in [save(&mut store, &small(9)), store.settle(), store.load(&main()).map(drop)] {
+            assert!(store.settle().is_ok(), "there is nothing that could be copied");
+            for error in [save(&mut store, &small(9)), store.load(&main()).map(drop)] {
                 let error = error.expect_err("poisoned");
                 assert!(matches!(error, StorageError::Poisoned { .. }), "{error}");
                 assert!(error.to_string().contains("sync: Input/output error"), "{error}");
@@ -279,6 +280,34 @@ fn after_a_failed_sync_nothing_is_tried_again() {
             disk.lose_power(Fate::Lost);
             assert_eq!(load(&disk), Some(found), "seed {seed}: what was loaded was not on the disk");
         }
+    }
+}
+
+/// The file whose sync failed is never used again: not its inode, and not what the cache shows of it.
+#[test]
+fn after_a_failed_sync_a_new_file_takes_the_place_of_the_old_one() {
+    for failing in ["save", "settle"] {
+        let disk = disk_with(&[small(6), small(7)], true);
+        let mut store = store(&disk);
+        store.load(&main()).expect("a sound disk");
+        if failing == "settle" {
+            save(&mut store, &small(8)).expect("a sound disk");
+        }
+        disk.fail_next_sync();
+        let failed = if failing == "settle" { store.settle() } else { save(&mut store, &small(8)) };
+        failed.expect_err("the sync failed");
+        disk.fail_next_sync();
+        store.start_over(&[(main(), small(9))]).expect_err("the new file's sync fails too");
+        assert!(matches!(save(&mut store, &small(9)), Err(StorageError::Poisoned { .. })), "still nothing is proven");
+        store.start_over(&[(main(), small(9))]).expect("the disk is well again");
+        disk.lose_power(Fate::Lost);
+        assert_eq!(load(&disk), Some(small(9)), "it was durable when it was said to be");
+        let mut store = self::store(&disk);
+        store.load(&main()).expect("a state");
+        save(&mut store, &small(10)).expect("as good as any");
+        store.settle().expect("as good as any");
+        disk.lose_power(Fate::Lost);
+        assert_eq!(load(&disk), Some(small(10)));
     }
 }
 
@@ -379,7 +408,8 @@ struct Lives {
     groups: [GroupId; 2],
     /// What was acknowledged, and what was tried since; the first is `None` until a state was acknowledged.
     acked: [Option<HardState>; 2],
-    tried: [Option<HardState>; 2],
+    tried: [Vec<HardState>; 2],
+    failed: [bool; 2],
     /// Whether both slots are known to hold what was acknowledged.
     copied: [bool; 2],
     term: u64,
@@ -395,7 +425,8 @@ impl Lives {
             disk,
             groups: [group("main"), group("other")],
             acked: [None, None],
-            tried: [None, None],
+            tried: [Vec::new(), Vec::new()],
+            failed: [false; 2],
             copied: [false; 2],
             term: 0,
         }
@@ -419,11 +450,11 @@ impl Lives {
                 Err(error) => panic!("seed {}: the start is refused: {error}", self.seed),
             };
             let is_acked = found == self.acked[at];
-            let is_tried = self.tried[at].is_some() && found == self.tried[at];
+            let is_tried = found.as_ref().is_some_and(|found| self.tried[at].contains(found));
             let (acked, tried) = (&self.acked[at], &self.tried[at]);
             assert!(is_acked || is_tried, "seed {}: found {found:?} instead of {acked:?} or {tried:?}", self.seed);
             // What was loaded is what the node builds on: it is durable from now on.
-            (self.acked[at], self.tried[at]) = (found, None);
+            (self.acked[at], self.tried[at], self.failed[at]) = (found, Vec::new(), false);
         }
     }
 
@@ -439,11 +470,15 @@ impl Lives {
                 self.disk.fail_next_sync();
             }
             match self.chance.below(3) {
-                0 => {
-                    if store.settle().is_ok() {
-                        self.copied = self.acked.each_ref().map(Option::is_some);
+                0 => match store.settle() {
+                    Ok(()) => {
+                        for at in (0..2).filter(|at| !self.failed[*at]) {
+                            self.copied[at] = self.acked[at].is_some();
+                        }
                     }
-                }
+                    Err(_) => self.fail(),
+                },
+                _ if self.failed.contains(&true) && self.chance.one_in(2) => self.start_over(store),
                 choice => self.save(store, choice == 1),
             }
         }
@@ -457,11 +492,38 @@ impl Lives {
         let result = store.save(&batch);
         for &at in &chosen {
             match &result {
-                Ok(()) => (self.acked[at], self.tried[at]) = (Some(state.clone()), None),
+                Ok(()) => (self.acked[at], self.tried[at]) = (Some(state.clone()), Vec::new()),
                 Err(StorageError::Poisoned { .. }) => continue,
-                Err(_) => self.tried[at] = Some(state.clone()),
+                Err(_) => self.tried[at].push(state.clone()),
             }
             self.copied[at] = false;
+        }
+        // A full disk fails a new group before anything was written: then nothing is in doubt.
+        if matches!(result, Err(StorageError::Io { .. })) && store.load(&self.groups[chosen[0]]).is_err() {
+            self.fail();
+        }
+    }
+
+    /// Both files are in doubt as far as they are there.
+    fn fail(&mut self) {
+        self.failed = [true; 2];
+    }
+
+    /// What starts over stands in both slots of a new file, or nothing has changed, or it is not known which.
+    fn start_over(&mut self, store: &mut Store<FaultyDisk>) {
+        let at = self.chance.below(2);
+        self.term += 1;
+        let state = small(self.term);
+        match store.start_over(&[(self.groups[at].clone(), state.clone())]) {
+            Ok(()) => {
+                (self.acked[at], self.tried[at]) = (Some(state), Vec::new());
+                (self.failed[at], self.copied[at]) = (false, true);
+                assert_eq!(store.load(&self.groups[at]).expect("it is well again"), self.acked[at]);
+            }
+            Err(_) => {
+                self.tried[at].push(state);
+                self.copied[at] = false;
+            }
         }
     }
 

@@ -154,9 +154,22 @@ pub const ATTRIBUTES: &[Attribute] = &[
     int("raft.hard_state.write", "{write}", "numbers the writes of an incarnation"),
     texts(
         "raft.hard_state.causes",
-        &["vote", "own_vote", "record", "own_record", "adoption", "founding", "naming", "promise_max", "term"],
+        &[
+            "vote",
+            "own_vote",
+            "record",
+            "own_record",
+            "adoption",
+            "founding",
+            "naming",
+            "afresh",
+            "promise_max",
+            "term",
+        ],
         "why the state is written",
     ),
+    seconds("raft.storage.failed_for", "for how long the storage had failed"),
+    int("raft.storage.attempts", "{attempt}", "how often the storage tried to start over"),
     flag("raft.hard_state.unfinished", "what waited for the write ended before it did"),
     // Terms of office.
     one_of(

@@ -94,6 +94,11 @@ pub const EVENTS: &[SpanEvent] = &[
     ),
     event("raft.stopped", &[], "the node left"),
     event("raft.hard_state.failed", &["error.message"], "a write failed for which no operation waited"),
+    event(
+        "raft.storage.healed",
+        &["raft.storage.failed_for", "raft.storage.attempts"],
+        "after a failed write the storage has started over",
+    ),
     event("raft.driver.paused", &["raft.driver.lag"], "the driver stood still"),
     event("raft.alarm.raised", &["raft.alarm", "raft.peer.id"], "something that an operator must hear of"),
     event(

@@ -17,6 +17,7 @@ pub(super) fn describe(event: &Event) -> (&'static str, Vec<KeyValue>) {
         | EventKind::Founded { .. }
         | EventKind::Named { .. }
         | EventKind::Stopped { .. }
+        | EventKind::StorageHealed { .. }
         | EventKind::Paused { .. }
         | EventKind::Alarmed { .. } => life(event),
         EventKind::RecordAppended { .. }
@@ -51,6 +52,13 @@ fn life(event: &Event) -> (&'static str, Vec<KeyValue>) {
         }
         EventKind::Founded { members, .. } => ("raft.founded", vec![keys::size("raft.members", *members)]),
         EventKind::Named { floor } => ("raft.disk.named", vec![keys::count("raft.term.floor", floor.0)]),
+        EventKind::StorageHealed { failed_for, attempts } => (
+            "raft.storage.healed",
+            vec![
+                keys::seconds("raft.storage.failed_for", *failed_for),
+                keys::count("raft.storage.attempts", (*attempts).into()),
+            ],
+        ),
         EventKind::Paused { duration } => ("raft.driver.paused", vec![keys::seconds("raft.driver.lag", *duration)]),
         EventKind::Alarmed { alarm, about } => {
             let mut attributes = vec![keys::code("raft.alarm", alarm.code())];

@@ -209,6 +209,7 @@ fn code(cause: PersistCause) -> &'static str {
         PersistCause::Adoption => "adoption",
         PersistCause::Founding => "founding",
         PersistCause::Naming => "naming",
+        PersistCause::Afresh => "afresh",
         PersistCause::PromiseMax => "promise_max",
         PersistCause::Term => "term",
     }
