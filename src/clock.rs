@@ -41,6 +41,14 @@ impl Clock {
         Clock { simulated: Some(by) }
     }
 
+    /// Whether a simulation keeps it.
+    pub(crate) fn is_simulated(&self) -> bool {
+        #[cfg(feature = "sim")]
+        return self.simulated.is_some();
+        #[cfg(not(feature = "sim"))]
+        false
+    }
+
     /// Now, on the clock of the protocol.
     pub(crate) fn now(&self) -> Time {
         #[cfg(feature = "sim")]

@@ -23,7 +23,8 @@ pub struct Timing {
     pub promise: Duration,
     /// The largest promise that may ever be asked. Default: [`Timing::promise`]. A new disk owes this much.
     pub promise_max: Duration,
-    /// The largest round trip under which a leader must keep its lease. Default 20 ms.
+    /// The largest round trip under which a leader must keep its lease, beside its margins ([`Timing::margin`]) and the
+    /// lateness of the machine ([`LATENESS_MAX`]). Default 20 ms.
     pub round_trip_max: Duration,
     /// How much later each next successor stands: round trip, write and margin. Default 15 ms.
     pub succession_slot: Duration,
@@ -67,6 +68,26 @@ impl Timing {
     pub fn owed_of(&self, lease: Duration) -> Duration {
         let drift = u64::from(self.drift_ppm);
         scaled(lease, MILLION + drift, MILLION.saturating_sub(drift), true)
+    }
+
+    /// How long before the end of a lease its work must have ended; twice that before the end it is asked to. A 32nd of
+    /// the lease, at least 1 ms, at most 50 ms.
+    #[must_use]
+    pub fn margin(&self) -> Duration {
+        (self.lease_of(self.promise) / 32).clamp(MARGIN_MIN, MARGIN_MAX)
+    }
+
+    /// What a lease must outlast: a heartbeat comes late, takes a round trip, and then renews the lease before the margins
+    /// begin.
+    fn spent(&self) -> Duration {
+        self.heartbeat.saturating_add(self.round_trip_max).saturating_add(LATENESS_MAX)
+    }
+
+    /// A promise whose lease outlasts that by half a heartbeat.
+    fn promise_that_works(&self) -> Duration {
+        let spent = self.spent();
+        let share = (spent / 15).clamp(MARGIN_MIN * 2, MARGIN_MAX * 2);
+        self.owed_of(spent.saturating_add(share).saturating_add(self.heartbeat / 2))
     }
 
     /// A fingerprint that members compare: members with different timing refuse each other.
@@ -132,20 +153,26 @@ impl Timing {
                 self.promise,
             );
         }
-        let lease = self.lease_of(self.promise);
-        let spent = self.heartbeat.saturating_add(self.round_trip_max);
-        if lease <= spent {
-            return clash(
-                "the lease (promise less drift) must outlast a heartbeat and a round trip, or it lapses without any fault",
-                ("lease", lease),
-                ("heartbeat + round_trip_max", spent),
-                self.owed_of(spent.saturating_add(self.heartbeat / 2)),
-            );
+        let usable = self.lease_of(self.promise).saturating_sub(self.margin() * 2);
+        if usable <= self.spent() {
+            return Err(ConfigError::ShortLease {
+                promise: Millis(self.promise),
+                usable: Millis(usable),
+                heartbeat: Millis(self.heartbeat),
+                round_trip_max: Millis(self.round_trip_max),
+                works: Millis(self.promise_that_works()),
+            });
         }
         Ok(())
     }
 }
 
+/// How late a loop may come round on a machine that is in order, its timer and its scheduler together: a lease must outlast
+/// that, too.
+pub const LATENESS_MAX: Duration = Duration::from_millis(5);
+
+const MARGIN_MIN: Duration = Duration::from_millis(1);
+const MARGIN_MAX: Duration = Duration::from_millis(50);
 const MILLION: u64 = 1_000_000;
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -237,6 +264,25 @@ pub enum ConfigError {
         /// A value of the smaller one that works.
         works: Millis,
     },
+    /// The lease would lapse without any fault.
+    #[error(
+        "promise {promise} is too small: less drift and margins its lease is of use for {usable}, and must outlast \
+         heartbeat {heartbeat} + round_trip_max {round_trip_max} + {} of lateness, or it lapses without any fault; \
+         promise {works} would work, with an election_timeout_min that is no smaller",
+        Millis(LATENESS_MAX)
+    )]
+    ShortLease {
+        /// The promise that was given.
+        promise: Millis,
+        /// For how long its lease is of use.
+        usable: Millis,
+        /// The heartbeat interval.
+        heartbeat: Millis,
+        /// The largest round trip.
+        round_trip_max: Millis,
+        /// A promise that works.
+        works: Millis,
+    },
     /// A time is out of range.
     #[error("heartbeat {heartbeat} must be at least 1ms, and election_timeout_max {election_timeout_max} at most 1h")]
     Range {
@@ -289,6 +335,7 @@ impl ConfigError {
     pub fn code(&self) -> &'static str {
         match self {
             ConfigError::Clash { .. } => "timing_clash",
+            ConfigError::ShortLease { .. } => "short_lease",
             ConfigError::Range { .. } => "timing_range",
             ConfigError::TooLong { .. } => "time_too_long",
             ConfigError::Drift { .. } => "drift_range",
@@ -311,9 +358,33 @@ mod tests {
     #[test]
     fn the_defaults_work_at_every_scale() {
         config().validate().expect("the defaults");
-        for ms in [1, 5, 500] {
+        for ms in [5, 50, 500, 600_000] {
             let timing = Timing::of(Duration::from_millis(ms));
             Config { timing, ..config() }.validate().expect("scaled defaults");
+        }
+    }
+
+    /// Neither leaves the guard's margins room: the one lost 1,747 offices in 3 s, the other 34 in 5 s.
+    #[test]
+    fn a_lease_without_room_for_its_margins_is_refused() {
+        let tight = Timing {
+            heartbeat: Duration::from_millis(138),
+            round_trip_max: Duration::from_millis(5),
+            ..Timing::default()
+        };
+        for timing in [Timing::of(Duration::from_millis(1)), Timing::of(Duration::from_millis(2)), tight] {
+            let refused = Config { timing: timing.clone(), ..config() }.validate().expect_err("no room");
+            let ConfigError::ShortLease { works, .. } = &refused else { panic!("{refused}") };
+            let promise = works.0;
+            let times = |at_least: Duration| at_least.max(promise);
+            let timing = Timing {
+                promise,
+                promise_max: times(timing.promise_max),
+                election_timeout_min: times(timing.election_timeout_min),
+                election_timeout_max: times(timing.election_timeout_max) * 2,
+                ..timing
+            };
+            Config { timing, ..config() }.validate().expect("what the error proposed");
         }
     }
 
@@ -323,8 +394,8 @@ mod tests {
         let mut config = config();
         config.timing.promise = Duration::from_millis(60);
         let error = config.validate().expect_err("60 ms cannot outlast a heartbeat of 50 ms and a round trip of 20");
-        let ConfigError::Clash { works, .. } = &error else { panic!("{error}") };
-        assert!(error.to_string().contains("heartbeat + round_trip_max 70ms"), "{error}");
+        let ConfigError::ShortLease { works, .. } = &error else { panic!("{error}") };
+        assert!(error.to_string().contains("heartbeat 50ms + round_trip_max 20ms + 5ms"), "{error}");
         config.timing.promise = works.0;
         config.validate().expect("what the error proposed");
     }
@@ -356,8 +427,8 @@ mod tests {
             config.validate().is_ok()
         };
         const STEP: Duration = Duration::from_nanos(1);
-        assert!(valid(|t| *t = Timing { round_trip_max: Duration::ZERO, ..Timing::of(Duration::from_millis(1)) }));
-        assert!(!valid(|t| *t = Timing::of(Duration::from_millis(1) - STEP)));
+        assert!(valid(|t| t.heartbeat = Duration::from_millis(1)));
+        assert!(!valid(|t| t.heartbeat = Duration::from_millis(1) - STEP));
         assert!(valid(|t| t.election_timeout_max = HOUR) && !valid(|t| t.election_timeout_max = HOUR + STEP));
         assert!(valid(|t| t.promise_max = HOUR) && !valid(|t| t.promise_max = HOUR + STEP));
         assert!(valid(|t| t.succession_slot = HOUR) && !valid(|t| t.succession_slot = HOUR + STEP));
@@ -368,8 +439,9 @@ mod tests {
         };
         assert!(drifting(200_000) && !drifting(200_001));
         let with = |promise| Config { timing: Timing { drift_ppm: 0, promise, ..Timing::default() }, ..config() };
-        let spent = Timing::default().heartbeat + Timing::default().round_trip_max;
-        assert!(with(spent).validate().is_err() && with(spent + STEP).validate().is_ok());
+        // 80 ms less two margins of 2.5 ms each are the 75 ms of a heartbeat, a round trip and the lateness.
+        let spent = Duration::from_millis(80);
+        assert!(with(spent).validate().is_err() && with(spent + STEP * 2).validate().is_ok());
     }
 
     #[test]

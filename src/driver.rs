@@ -1,12 +1,17 @@
 //! The loop that runs the core: wait, step, publish, persist, show, send.
 //!
-//! One loop serves every group of a process: one queue of deadlines on one precise timer, one writer thread, and a
-//! short task for each request under way. Nothing is a thread or a task for each group.
+//! One loop serves every group of a process: one queue of deadlines on one precise timer, one writer thread, one thread
+//! for all observers, and a short task for each request under way. Nothing is a thread or a task for each group.
 //!
-//! After every step, in this order: the guards see what changed; the write starts; the observers see the events; the
-//! messages leave, with the trace context that the observers prepared; the replies leave. A guard is therefore revoked
-//! before anybody else can hear of it (PROPERTIES E5).
+//! What this node waits for comes first: answers, its disk, the end of its work; then news of connections, what members
+//! ask, what users wish, and last what strangers ask. No code of a user and no log line runs on the loop, but for the
+//! calls of a transport, and those that panic harm nobody else.
+//!
+//! After every step, in this order: the guards see what changed; the write starts; the observers are handed the events;
+//! the messages leave, each that an event announced once the observers have seen it, or after a short while without;
+//! the replies leave. A guard is therefore revoked before anybody else can hear of it (PROPERTIES E5).
 
+mod audience;
 mod calls;
 mod collective;
 mod command;
@@ -17,6 +22,7 @@ mod run;
 mod show;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod view;
 mod writer;
 
@@ -26,12 +32,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use command::StartWhen;
 pub(crate) use command::{
-    ChangeFailure, Command, Guard, Mail, NotLeading, Parcel, ProclaimFailure, Transfer, TransferFailure,
+    ChangeFailure, Command, Guard, Letters, Mail, NotLeading, Parcel, ProclaimFailure, Transfer, TransferFailure,
 };
 pub use office::LossCause;
 pub use view::{Cause, Events, View, ViewWatch};
@@ -42,7 +48,7 @@ use crate::event::Event;
 use crate::observer::{Observer, Propagator};
 use crate::record::Member;
 use crate::storage::{Storage, StorageError};
-use crate::transport::{AnyTransport, HealthWatch, Inbox, Incoming, TransportError};
+use crate::transport::{AnyTransport, Arrivals, HealthWatch, Inbox, TransportError};
 use crate::types::NodeId;
 
 /// Everything that a driver is made of.
@@ -52,7 +58,7 @@ pub(crate) struct Setup {
     pub(crate) storage: Box<dyn Storage>,
     pub(crate) transport: Arc<dyn AnyTransport>,
     pub(crate) observers: Vec<Box<dyn Observer>>,
-    pub(crate) propagator: Box<dyn Propagator>,
+    pub(crate) propagator: Option<Box<dyn Propagator>>,
     /// How long work may take to end once leadership is given up.
     pub(crate) drain_limit: Duration,
     /// One round of heartbeats in so many is shown to the observers.
@@ -68,6 +74,7 @@ pub(crate) struct Setup {
 pub(crate) enum StartFailure {
     Storage(StorageError),
     Transport(TransportError),
+    /// A thread could not be started.
     Thread(std::io::Error),
     Panicked,
 }
@@ -121,9 +128,9 @@ impl Handle {
 /// What a driver shares with its handles.
 pub(crate) struct Doors {
     mail: Mail,
-    letters: mpsc::UnboundedReceiver<Parcel>,
+    letters: Letters,
     inbox: Inbox,
-    incoming: mpsc::Receiver<Incoming>,
+    arrivals: Arrivals,
     ended: CancellationToken,
     lag: Arc<Lag>,
 }
@@ -137,8 +144,8 @@ impl fmt::Debug for Setup {
 /// Recovers the groups' states, listens, and runs. Returns a handle for each group, in order; never waits for a peer.
 pub(crate) async fn start(setup: Setup) -> Result<Vec<Handle>, StartFailure> {
     let (mail, letters) = Mail::new();
-    let (inbox, incoming) = Inbox::with_clock(setup.clock.clone());
-    let doors = Doors { mail, letters, inbox, incoming, ended: CancellationToken::new(), lag: Arc::default() };
+    let (inbox, arrivals) = Inbox::of_driver(setup.clock.clone());
+    let doors = Doors { mail, letters, inbox, arrivals, ended: CancellationToken::new(), lag: Arc::default() };
     let (started, handles) = oneshot::channel();
     let on_current_runtime = setup.on_current_runtime;
     let driver = run::run(setup, doors, started);

@@ -146,6 +146,7 @@ impl Elector {
         let (reply, guard) = oneshot::channel();
         self.shared.handle.send(Command::Lead { when, reply });
         let guard = guard.await.map_err(|_| LeadError::Stopped)?;
+        guard.office.introduced().await;
         Ok(Leadership::new(guard, when))
     }
 

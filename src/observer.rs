@@ -16,9 +16,14 @@ mod vitals;
 pub use beat::{Beat, BeatKind};
 pub use collective::{CollectiveState, DiskState, MemberState, STATUS_LEN_MAX};
 pub use order::{Order, OrderKind};
-pub use vitals::{Traffic, Vitals, Workload};
+pub use vitals::{Backlog, Traffic, Vitals, Workload};
 
-/// Gets every event, in order, never lossy. Called on the driver's thread: it must not block.
+/// Gets every event, in order. Called on a thread that the observers of a process share: one that is slow delays the
+/// others, and no heartbeat. Whoever falls behind by thousands loses heartbeat samples first, and by tens of thousands
+/// events, too; both are counted ([`Backlog`]) and told.
+///
+/// An event that states an intent is shown before its message leaves, where a [`Propagator`] is set and the observers keep
+/// up: the message waits for them, for two milliseconds at most.
 ///
 /// One method is all that most need. The others are about what is no event of the machine: the counts and ages that a
 /// metric reads when it is asked, one round of heartbeats in many, who gave an order, and the group as a whole.
@@ -54,7 +59,8 @@ impl<F: FnMut(&Event) + Send + 'static> Observer for F {
     }
 }
 
-/// Gives outgoing requests their trace context. Asked after the observers ran and before the message leaves.
+/// Gives outgoing requests their trace context. Asked on the observers' thread, after they ran and before the message
+/// leaves. An answer that takes more than two milliseconds comes too late: the message has left without.
 pub trait Propagator: Send + 'static {
     /// The context of a request that an event [`RequestSent`](crate::event::EventKind::RequestSent) announced.
     fn request(&mut self, group: &GroupId, id: RequestId) -> TraceContext;

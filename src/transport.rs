@@ -2,24 +2,24 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use crate::clock::Clock;
 use crate::message::{CallError, Reply, Request};
-use crate::observer::Traffic;
 use crate::types::{NodeId, TraceContext};
 
 pub mod contract;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 mod health;
+mod inbox;
 pub mod memory;
 
 pub(crate) use health::Condition;
 pub use health::{Health, HealthWatch};
+pub(crate) use inbox::Arrivals;
+pub use inbox::{INBOX_CAPACITY, Inbox};
 
 /// Carries requests between members. One transport serves every group of a process.
 ///
@@ -111,80 +111,6 @@ pub enum Incoming {
         /// Whether it was refused, and not only without answer.
         refused: bool,
     },
-}
-
-/// The driver's door for transports, and for applications that serve requests themselves.
-#[derive(Debug, Clone)]
-pub struct Inbox {
-    sender: mpsc::Sender<Incoming>,
-    traffic: Arc<Traffic>,
-    condition: Arc<Condition>,
-}
-
-/// How many requests may wait for the driver before further ones are turned away.
-pub const INBOX_CAPACITY: usize = 4096;
-
-impl Inbox {
-    /// An inbox and its other end.
-    #[must_use]
-    pub fn new() -> (Inbox, mpsc::Receiver<Incoming>) {
-        Inbox::with_clock(Clock::default())
-    }
-
-    /// The inbox of a node whose clock a simulation may keep.
-    pub(crate) fn with_clock(clock: Clock) -> (Inbox, mpsc::Receiver<Incoming>) {
-        let (sender, receiver) = mpsc::channel(INBOX_CAPACITY);
-        (Inbox { sender, traffic: Arc::default(), condition: Arc::new(Condition::with_clock(clock)) }, receiver)
-    }
-
-    /// Where a transport counts the bytes that it moves, so that the cost of coordination is known.
-    #[must_use]
-    pub fn traffic(&self) -> &Arc<Traffic> {
-        &self.traffic
-    }
-
-    /// Watches whether the member behind this inbox does its part: for a transport that answers probes.
-    #[must_use]
-    pub fn health(&self) -> HealthWatch {
-        HealthWatch::new(&self.condition)
-    }
-
-    pub(crate) fn condition(&self) -> &Arc<Condition> {
-        &self.condition
-    }
-
-    /// Hands over a request, and waits for its reply.
-    ///
-    /// # Errors
-    /// [`HandleError`]: the request was not taken, or will never be answered.
-    pub async fn handle(
-        &self,
-        request: Request,
-        context: TraceContext,
-        peer: Option<NodeId>,
-    ) -> Result<Reply, HandleError> {
-        let (reply, answer) = oneshot::channel();
-        self.sender.try_send(Incoming::Request { request, context, peer, reply }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => HandleError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => HandleError::Stopped,
-        })?;
-        answer.await.map_err(|_| HandleError::Unanswered)
-    }
-
-    /// Reports that an outbound connection stands.
-    pub async fn peer_connected(&self, peer: NodeId) {
-        let _ = self.sender.send(Incoming::PeerConnected(peer)).await;
-    }
-
-    /// Reports that an established outbound connection ended.
-    pub async fn peer_closed(&self, peer: NodeId) {
-        let _ = self.sender.send(Incoming::PeerClosed(peer)).await;
-    }
-
-    /// Reports that the immediate reconnect after [`Inbox::peer_closed`] failed: `refused`, or without answer.
-    pub async fn peer_lost(&self, peer: NodeId, refused: bool) {
-        let _ = self.sender.send(Incoming::PeerLost { peer, refused }).await;
-    }
 }
 
 /// Why a request got no reply from this node.

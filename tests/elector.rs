@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hustings::config::Timing;
@@ -12,13 +12,16 @@ use hustings::elector::{
 };
 use hustings::event::{Event, EventKind, Role};
 use hustings::message::Verdict;
-use hustings::observer::Observer;
 use hustings::observer::recent::{Answered, ElectionSummary, Part, Question};
 use hustings::record::HardState;
 use hustings::storage::{Storage, StorageError};
 use hustings::transport::memory::MemoryNetwork;
 use hustings::types::{GroupId, NodeId};
 use tokio::sync::{mpsc, oneshot};
+
+#[path = "support/brake.rs"]
+mod brake;
+use brake::{Brake, Braked};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -37,13 +40,20 @@ impl Cluster {
     }
 
     async fn start_with(size: usize, change: impl Fn(usize, ElectorBuilder) -> ElectorBuilder) -> Cluster {
-        let network = MemoryNetwork::new(1);
+        Cluster::start_on(&MemoryNetwork::new(1), size, change).await
+    }
+
+    async fn start_on(
+        network: &MemoryNetwork,
+        size: usize,
+        change: impl Fn(usize, ElectorBuilder) -> ElectorBuilder,
+    ) -> Cluster {
         let mut electors = Vec::new();
         for at in 0..size {
-            let builder = change(at, builder(&network, size, at));
+            let builder = change(at, builder(network, size, at));
             electors.push(builder.start().await.expect("an elector starts"));
         }
-        Cluster { network, electors }
+        Cluster { network: network.clone(), electors }
     }
 
     /// Waits until one node leads and every other one that is asked knows it.
@@ -526,7 +536,7 @@ async fn an_observer_that_panics_is_dismissed() {
     })
     .await;
     patiently(cluster.electors[0].campaign()).await.expect("it leads all the same");
-    assert!(seen.load(Ordering::SeqCst) > 1);
+    until("the other sees the rest", async || (seen.load(Ordering::SeqCst) > 1).then_some(())).await;
     assert_eq!(panicked.load(Ordering::SeqCst), 1, "it got another event");
 }
 
@@ -638,38 +648,15 @@ async fn the_journal_holds_every_event_when_shutdown_returns() {
     );
 }
 
-/// Stands still when it is told to, as a process does that is stopped.
-#[derive(Clone, Default)]
-struct Brake {
-    pulled: Arc<(Mutex<bool>, Condvar)>,
-    standing: Arc<AtomicUsize>,
-}
-
-impl Brake {
-    fn set(&self, pulled: bool) {
-        *self.pulled.0.lock().expect("unpoisoned") = pulled;
-        self.pulled.1.notify_all();
-    }
-}
-
-impl Observer for Brake {
-    fn observe(&mut self, _: &Event) {
-        let mut pulled = self.pulled.0.lock().expect("unpoisoned");
-        while *pulled {
-            self.standing.store(1, Ordering::SeqCst);
-            pulled = self.pulled.1.wait(pulled).expect("unpoisoned");
-        }
-    }
-}
-
 /// SCENARIOS 22: a leader that stood still has lost its guard when it wakes, says why, and reads before it campaigns.
 #[tokio::test]
 async fn a_leader_that_stood_still_wakes_without_its_guard_and_disturbs_nobody() {
     let brakes = [Brake::default(), Brake::default(), Brake::default()];
     let paused = Arc::new(AtomicUsize::new(0));
-    let cluster = Cluster::start_with(3, |at, builder| {
+    let network = MemoryNetwork::new(1);
+    let cluster = Cluster::start_on(&network, 3, |at, builder| {
         let paused = paused.clone();
-        builder.observer(brakes[at].clone()).observer(move |event: &Event| {
+        builder.transport(Braked(network.transport(&node(at)), brakes[at].clone())).observer(move |event: &Event| {
             if matches!(event.kind, EventKind::Paused { .. }) {
                 paused.fetch_add(1, Ordering::SeqCst);
             }
@@ -678,10 +665,9 @@ async fn a_leader_that_stood_still_wakes_without_its_guard_and_disturbs_nobody()
     .await;
     let (old, lead) = first_to_lead(&cluster.electors, &[0, 1, 2]).await;
     brakes[old].set(true);
-    // Something to observe, so that it stands still now.
+    until("it stands still", async || brakes[old].stands().then_some(())).await;
     let elector = cluster.electors[old].clone();
     let proclaimed = tokio::spawn(async move { elector.proclaim("late").await });
-    until("it stands still", async || (brakes[old].standing.load(Ordering::SeqCst) == 1).then_some(())).await;
     let (new, successor) = first_to_lead(&cluster.electors, &cluster.others(old)).await;
     assert!(!lead.is_valid(), "no driver had to say it");
     brakes[old].set(false);
@@ -852,9 +838,10 @@ async fn an_office_is_lost_before_its_end_is_told() {
 async fn a_follower_that_stood_still_does_not_campaign() {
     let brakes = [Brake::default(), Brake::default(), Brake::default()];
     let campaigns: [Arc<AtomicUsize>; 3] = Default::default();
-    let cluster = Cluster::start_with(3, |at, builder| {
+    let network = MemoryNetwork::new(1);
+    let cluster = Cluster::start_on(&network, 3, |at, builder| {
         let campaigns = campaigns[at].clone();
-        builder.observer(brakes[at].clone()).observer(move |event: &Event| {
+        builder.transport(Braked(network.transport(&node(at)), brakes[at].clone())).observer(move |event: &Event| {
             if matches!(event.kind, EventKind::ElectionStarted { .. }) {
                 campaigns.fetch_add(1, Ordering::SeqCst);
             }
@@ -866,9 +853,9 @@ async fn a_follower_that_stood_still_does_not_campaign() {
     let still = cluster.others(leader)[0];
     let before = campaigns[still].load(Ordering::SeqCst);
     brakes[still].set(true);
-    // Something to observe, so that it stands still now; for longer than any election timeout.
+    // For longer than any election timeout.
     patiently(cluster.electors[leader].proclaim("x")).await.expect("the others suffice");
-    until("it stands still", async || (brakes[still].standing.load(Ordering::SeqCst) == 1).then_some(())).await;
+    until("it stands still", async || brakes[still].stands().then_some(())).await;
     let began = Instant::now();
     until("its deadline passes", async || (began.elapsed() > calm().election_timeout_max * 2).then_some(())).await;
     brakes[still].set(false);

@@ -4,23 +4,27 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Buf as _;
 use hustings::config::Timing;
 use hustings::elector::{Elector, ElectorBuilder, Health};
-use hustings::event::{Event, EventKind, Role};
+use hustings::event::Role;
 use hustings::record::HardState;
 use hustings::storage::{Storage, StorageError};
-use hustings::types::GroupId;
+use hustings::transport::memory::MemoryNetwork;
+use hustings::types::{GroupId, NodeId};
 use prost::Message;
-use tokio::sync::mpsc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
+
+#[path = "support/brake.rs"]
+mod brake;
+use brake::{Brake, Braked};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const ELECTION: &str = "hustings.v1.Election";
@@ -258,29 +262,18 @@ async fn a_member_whose_disk_failed_does_not_serve() {
     elector.shutdown().await;
 }
 
-/// What blocks the loop cannot answer over gRPC on the same thread: a probe times out. The application, which has threads of its own,
-/// is told why.
+/// A loop that stands still answers nobody. The application, which has threads of its own, is told why.
 #[tokio::test]
 async fn a_loop_that_stands_still_is_told_apart_and_may_recover() {
-    let peers = addresses(["a"]);
-    let gate = Arc::new((Mutex::new(false), Condvar::new()));
-    let (stuck, mut is_stuck) = mpsc::unbounded_channel();
-    let observer = {
-        let gate = gate.clone();
-        move |event: &Event| {
-            if matches!(event.kind, EventKind::BecameExclusive { .. }) {
-                let _ = stuck.send(());
-                let (open, opened) = &*gate;
-                let _open = opened.wait_while(open.lock().unwrap(), |open| !*open).unwrap();
-            }
-        }
-    };
-    let elector = builder(0, &peers).observer(observer).start().await.expect("it starts");
-    patiently(is_stuck.recv()).await.expect("it leads");
+    let brake = Brake::default();
+    let transport = MemoryNetwork::new(1).transport(&NodeId::new("a").unwrap());
+    let elector = Elector::builder().cluster("test").node("a").members(["a"]).volatile();
+    let elector = elector.transport(Braked(transport, brake.clone())).start().await.expect("it starts");
+    patiently(elector.campaign()).await.expect("it leads");
+    brake.set(true);
     becomes(&elector, Health::Stalled).await;
     assert_eq!(elector.readiness().http_status(), 503);
-    *gate.0.lock().unwrap() = true;
-    gate.1.notify_all();
+    brake.set(false);
     becomes(&elector, Health::Serving).await;
     elector.shutdown().await;
 }

@@ -473,7 +473,16 @@ fn exclusive(cluster: &Cluster) -> Option<usize> {
 async fn scenario_35_a_subscriber_that_never_reads_sees_the_newest_state() {
     const FLAPS: usize = 1000;
     let network = MemoryNetwork::new(1);
-    let quick = Timing::of(Duration::from_millis(1));
+    let ms = Duration::from_millis;
+    let quick = Timing {
+        heartbeat: ms(1),
+        round_trip_max: ms(0),
+        promise: ms(9),
+        promise_max: ms(9),
+        election_timeout_min: ms(9),
+        election_timeout_max: ms(10),
+        ..Timing::default()
+    };
     let elector = builder(&network, 1, 0).timing(quick).start().await.expect("an elector starts");
     let (watch, mut events) = (elector.watch(), elector.events());
     let first = patiently(events.next()).await.expect("an event");

@@ -31,7 +31,7 @@ impl Timer {
         #[cfg(target_os = "linux")]
         match descriptor::Descriptor::new() {
             Ok(descriptor) => return Timer::Descriptor(descriptor),
-            Err(error) => tracing::info!(target: "hustings::driver", %error, "no timerfd: deadlines are good to 1 ms"),
+            Err(error) => say("no timerfd: deadlines are good to 1 ms", error),
         }
         Timer::Sleep
     }
@@ -50,7 +50,7 @@ impl Timer {
             match descriptor.until(at).await {
                 Ok(()) => return,
                 Err(error) => {
-                    tracing::warn!(target: "hustings::driver", %error, "the timerfd failed: deadlines are good to 1 ms");
+                    say("the timerfd failed: deadlines are good to 1 ms", error);
                     *self = Timer::Sleep;
                 }
             }
@@ -60,6 +60,13 @@ impl Timer {
             tokio::time::sleep(left.min(NAP_MAX)).await;
         }
     }
+}
+
+/// On a thread of its own: a log that nobody reads must not stop whoever waits for a deadline.
+#[cfg(target_os = "linux")]
+fn say(words: &'static str, error: std::io::Error) {
+    let say = move || tracing::warn!(target: "hustings::driver", %error, "{words}");
+    drop(std::thread::Builder::new().name("hustings-word".into()).spawn(say));
 }
 
 #[cfg(target_os = "linux")]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::show::Awaited;
 use super::{Mail, Parcel};
 use crate::clock::Clock;
 use crate::config::Timing;
@@ -32,12 +33,12 @@ impl Calls {
         Calls { transport, mail, clock, tokens: vec![BTreeMap::new(); groups] }
     }
 
-    /// `beat` counts it if it is a heartbeat and brings no answer.
+    /// It leaves with the contexts that it waits for, if any. `beat` counts it if it is a heartbeat and brings no answer.
     pub(super) fn send(
         &mut self,
         group: usize,
-        request: Request,
-        context: TraceContext,
+        mut request: Request,
+        contexts: Option<Awaited>,
         timing: &Timing,
         beat: Option<Arc<Vitals>>,
     ) {
@@ -57,6 +58,14 @@ impl Calls {
         let transport = self.transport.clone();
         tokio::spawn(async move {
             let _token = token;
+            let mut context = TraceContext::NONE;
+            if let Some(contexts) = contexts {
+                let contexts = contexts.get().await;
+                context = contexts.request;
+                if let RequestBody::AppendEntries { election, .. } = &mut request.body {
+                    *election = contexts.election;
+                }
+            }
             let call = transport.call(request, context, deadline);
             let result = tokio::time::timeout(deadline + GRACE, call).await.unwrap_or(Err(CallError::Timeout));
             answer.settle(result);

@@ -287,7 +287,7 @@ impl Collective {
 }
 
 /// The members in force, and whether they vote, in the order of the record.
-fn members(node: &Node) -> impl Iterator<Item = (&NodeId, bool)> + Clone {
+pub(super) fn members(node: &Node) -> impl Iterator<Item = (&NodeId, bool)> + Clone {
     let record = node.hard_state().record.as_ref();
     let configured = if record.is_none() { &node.config().members[..] } else { &[] };
     let recorded = record.map_or(&[][..], |record| &record.members);

@@ -104,18 +104,34 @@ pub(crate) enum ProclaimFailure {
 /// The driver's letter box.
 #[derive(Debug, Clone)]
 pub(crate) struct Mail {
-    sender: mpsc::UnboundedSender<Parcel>,
+    own: mpsc::UnboundedSender<Parcel>,
+    wishes: mpsc::UnboundedSender<Parcel>,
+}
+
+/// What lies in it.
+#[derive(Debug)]
+pub(crate) struct Letters {
+    /// What this node waits for: answers to its requests, its disk, the end of its work. Bounded by what is under way.
+    pub(crate) own: mpsc::UnboundedReceiver<Parcel>,
+    /// What its users wish. Bounded by who waits for an answer.
+    pub(crate) wishes: mpsc::UnboundedReceiver<Parcel>,
 }
 
 impl Mail {
-    pub(crate) fn new() -> (Mail, mpsc::UnboundedReceiver<Parcel>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Mail { sender }, receiver)
+    pub(crate) fn new() -> (Mail, Letters) {
+        let (own, owned) = mpsc::unbounded_channel();
+        let (wishes, wished) = mpsc::unbounded_channel();
+        (Mail { own, wishes }, Letters { own: owned, wishes: wished })
     }
 
     /// Says whether the driver still lives.
     pub(crate) fn send(&self, parcel: Parcel) -> bool {
-        self.sender.send(parcel).is_ok()
+        match &parcel {
+            Parcel::Command(_, Command::WorkEnded { .. }) | Parcel::Input(..) | Parcel::Forget(_) => {
+                self.own.send(parcel).is_ok()
+            }
+            Parcel::Command(..) => self.wishes.send(parcel).is_ok(),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::command::{
 };
 use super::office::{LossCause, Office};
 use super::pulse::Pulse;
+use super::show::Observers;
 use super::view::{self, Cause, View};
 use crate::clock::Clock;
 use crate::event::{Change, ChangeOutcome, Event, EventKind, RecordCause, Role, TransferOutcome};
@@ -196,15 +197,19 @@ impl Group {
     }
 
     /// Sees to work whose time is up.
-    pub(super) fn tick(&mut self, now: Time) {
+    pub(super) fn tick(&mut self, now: Time, observers: &mut Observers) {
         let Some(work) = &mut self.work else { return };
         work.office.tick(now);
         if now >= work.office.end() && !work.overrun_reported {
             work.overrun_reported = true;
-            tracing::warn!(
-                target: "hustings::election", group = %self.id, term = work.office.term.0,
-                "user work still holds its leadership after the lease ended: only the fence protects what it writes"
-            );
+            let (group, term) = (self.id.clone(), work.office.term.0);
+            observers.say(move || {
+                tracing::warn!(
+                    target: "hustings::election", %group, term,
+                    "user work still holds its leadership after the lease ended: only the fence protects what it writes"
+                );
+            });
+            observers.hand_over();
         }
     }
 

@@ -14,6 +14,10 @@ use crate::mutant::{self, Mutant};
 use crate::promise::Lease;
 use crate::types::{Term, Time, TraceContext};
 
+/// How long work waits for its election to be known, where it begins sooner than the observers have seen it.
+const INTRODUCTION_MAX: Duration = Duration::from_millis(2);
+const INTRODUCTION_TURNS_MAX: usize = 4096;
+
 /// Why leadership was lost, or is being given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -85,12 +89,11 @@ pub(crate) struct Office {
 
 impl Office {
     pub(crate) fn new(term: Term, timing: &Timing, clock: Clock) -> Office {
-        let margin = timing.lease_of(timing.promise) / 32;
         Office {
             term,
             election: OnceLock::new(),
             clock,
-            margin: margin.clamp(Duration::from_millis(1), Duration::from_millis(50)),
+            margin: timing.margin(),
             begin: AtomicU64::new(u64::MAX),
             end: AtomicU64::new(0),
             over: AtomicBool::new(false),
@@ -139,6 +142,17 @@ impl Office {
             Phase::Open => self.end().before(self.margin * 2),
             Phase::Cancelled => self.expires_at(),
             Phase::Expired => Time::NEVER,
+        }
+    }
+
+    /// Waits until the observers have said which election led here, and no longer than a moment: they may stand still.
+    pub(crate) async fn introduced(&self) {
+        let until = self.clock.now() + INTRODUCTION_MAX;
+        for _ in 0..INTRODUCTION_TURNS_MAX {
+            if self.election.get().is_some() || self.clock.now() >= until {
+                return;
+            }
+            tokio::task::yield_now().await;
         }
     }
 

@@ -213,14 +213,9 @@ impl Pulse {
         }
     }
 
-    /// What the observers are to be shown, in order. Give it back empty with [`Pulse::shown`].
-    pub(super) fn take_beats(&mut self) -> Option<Vec<Beat>> {
-        (!self.beats.is_empty()).then(|| std::mem::take(&mut self.beats))
-    }
-
-    pub(super) fn shown(&mut self, mut beats: Vec<Beat>) {
-        beats.clear();
-        self.beats = beats;
+    /// What the observers are to be shown, in order.
+    pub(super) fn take_beats(&mut self) -> impl Iterator<Item = Beat> + '_ {
+        self.beats.drain(..)
     }
 
     fn unpick(&mut self, id: RequestId) -> Option<Time> {

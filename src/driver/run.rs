@@ -1,19 +1,23 @@
 //! The loop itself.
 
+mod reception;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::calls::Calls;
+use super::collective::members;
 use super::command::{
     ChangeFailure, Command, NotLeading, Parcel, ProclaimFailure, Transfer, TransferFailure, Waiter, tell,
 };
 use super::group::Group;
 use super::office::LossCause;
 use super::pulse::{Pulse, is_heartbeat};
-use super::show::{Observers, ask};
+use super::show::{Awaited, Observers};
 use super::writer::{Job, Writer};
 use super::{Doors, Handle, Setup, StartFailure};
 use crate::clock::{Clock, Timer};
@@ -21,14 +25,12 @@ use crate::event::{CallId, Change, EventKind, Role};
 use crate::message::{Reply, ReplyBody, RequestBody};
 use crate::mutant::{self, Mutant};
 use crate::node::{Input, Node, Output};
-use crate::observer::{Order, OrderKind, Propagator, Vitals, Workload};
-use crate::transport::{AnyTransport, Condition, Health, Incoming};
-use crate::types::{GroupId, NodeId, Time, TraceContext};
+use crate::observer::{Order, OrderKind, Vitals, Workload};
+use crate::record::RecordId;
+use crate::transport::{AnyTransport, Condition, Health};
+use crate::types::{GroupId, NodeId, Time};
+use reception::Woken;
 
-/// How many messages are taken between two looks at the deadlines: a flood of messages cannot cost a leader its lease.
-const BURST_MAX: usize = 128;
-/// How often the other tasks get a turn after a pause, so that what arrived meanwhile is read before anybody campaigns.
-const CATCH_UP_TURNS: usize = 16;
 /// How long the transport may take to close its connections.
 const STOP_MAX: Duration = Duration::from_secs(2);
 
@@ -58,7 +60,12 @@ struct Driver {
     transport: Arc<dyn AnyTransport>,
     workload: Arc<Workload>,
     observers: Observers,
-    propagator: Box<dyn Propagator>,
+    /// How many requests that the door refused were told of.
+    turned_away: u64,
+    /// The contexts that this step's requests wait for. Its memory is kept.
+    asked: Vec<Option<Awaited>>,
+    /// The newest record of each group whose members the door was told.
+    listed: Vec<Option<RecordId>>,
     groups: Vec<Option<Group>>,
     names: BTreeMap<GroupId, usize>,
     deadlines: BTreeSet<(Time, usize)>,
@@ -74,22 +81,29 @@ struct Driver {
 impl Driver {
     async fn build(setup: Setup, doors: Doors) -> Result<Driver, StartFailure> {
         let Setup { configs, storage, transport, observers, propagator, drain_limit, beat_every, clock, .. } = setup;
-        let (writer, states) =
-            Writer::start(storage, configs.clone(), doors.mail.clone()).await.map_err(StartFailure::Storage)?;
+        let workload = doors.inbox.workload().clone();
+        let groups = configs.iter().map(|config| config.group.clone());
+        let observers =
+            Observers::start(observers, propagator, groups, &workload, &clock).map_err(StartFailure::Thread)?;
+        let (writer, states) = Writer::start(storage, configs.clone(), doors.mail.clone(), observers.notes())
+            .await
+            .map_err(StartFailure::Storage)?;
         if let Err(error) = transport.start(doors.inbox.clone()).await {
             writer.finish().await;
             return Err(StartFailure::Transport(error));
         }
         let mut driver = Driver {
             calls: Calls::new(transport.clone(), configs.len(), doors.mail.clone(), clock.clone()),
-            workload: Arc::new(Workload::new(doors.inbox.traffic().clone())),
+            workload,
             doors,
             timer: clock.timer(),
             clock,
             writer,
             transport,
-            observers: Observers::new(observers),
-            propagator,
+            observers,
+            turned_away: 0,
+            asked: Vec::new(),
+            listed: Vec::new(),
             groups: Vec::with_capacity(configs.len()),
             names: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -105,11 +119,14 @@ impl Driver {
             driver.names.insert(config.group.clone(), at);
             let node = Node::new(config, state, driver.clock.random(), now, &mut driver.out);
             let vitals = Arc::new(Vitals::new(node.identity().clone(), driver.workload.clone()));
-            driver.observers.show(|observer| observer.attach(&vitals));
+            driver.observers.attach(&vitals);
+            driver.doors.inbox.desk().serve(node.identity().clone());
             let pulse = Pulse::new(&node, vitals, beat_every);
             driver.groups.push(Some(Group::new(node, pulse, drain_limit, driver.clock.clone())));
+            driver.listed.push(None);
             driver.carry_out(at, now);
         }
+        driver.list_members();
         Ok(driver)
     }
 
@@ -135,15 +152,19 @@ impl Driver {
         while self.groups.iter().any(Option::is_some) {
             let next = self.deadlines.first().map_or(Time::NEVER, |(at, _)| *at);
             self.doors.inbox.condition().due(next);
+            let (letters, arrivals) = (&mut self.doors.letters, &mut self.doors.arrivals);
             let woken = tokio::select! {
                 biased;
-                Some(incoming) = self.doors.incoming.recv() => Woken::Incoming(incoming),
-                Some(parcel) = self.doors.letters.recv() => Woken::Parcel(parcel),
+                Some(parcel) = letters.own.recv() => Woken::Own(parcel),
+                Some(news) = arrivals.news.recv() => Woken::News(news),
+                Some(request) = arrivals.members.recv() => Woken::Member(request),
                 () = self.timer.until(next) => Woken::Deadline,
+                Some(wish) = letters.wishes.recv() => Woken::Wish(wish),
+                Some(request) = arrivals.strangers.recv() => Woken::Stranger(request),
             };
             let woke = self.clock.now();
             self.take(woken);
-            if self.drain(BURST_MAX) {
+            if self.drain() {
                 // The tasks that carry the messages out get their turn in a flood, too.
                 tokio::task::yield_now().await;
             }
@@ -157,14 +178,16 @@ impl Driver {
     }
 
     async fn finish(self) {
-        let Driver { doors, calls, transport, writer, groups, open, .. } = self;
+        let Driver { doors, calls, transport, writer, groups, open, observers, .. } = self;
         // Their guards are revoked before the listener closes; who still asks hears that nobody is here.
         drop(groups);
-        drop(doors.incoming);
+        drop(doors.arrivals);
         calls.finish(Duration::from_millis(300)).await;
         drop(open);
-        let _ = tokio::time::timeout(STOP_MAX, transport.stop()).await;
+        // A task of its own, since it may be a user's, and may panic.
+        let _ = tokio::time::timeout(STOP_MAX, tokio::spawn(async move { transport.stop().await })).await;
         writer.finish().await;
+        observers.finish().await;
     }
 
     /// Whether a pause was noticed that no deadline has been served since.
@@ -172,38 +195,6 @@ impl Driver {
         let now = self.clock.now();
         let late = |at: &usize| self.groups.get(*at).and_then(Option::as_ref).is_some_and(|group| group.is_late(now));
         std::mem::take(&mut self.paused) || self.deadlines.range(..(now, 0)).any(|(_, at)| late(at))
-    }
-
-    /// After a pause: reads what had arrived, so that nobody campaigns against a leader whose heartbeats wait in a queue.
-    async fn catch_up(&mut self) {
-        for _ in 0..CATCH_UP_TURNS {
-            tokio::task::yield_now().await;
-            self.drain(usize::MAX);
-        }
-    }
-
-    /// Takes up to `limit` messages that wait already. Says whether the limit was met.
-    fn drain(&mut self, limit: usize) -> bool {
-        let waiting = self.doors.incoming.len() + self.doors.letters.len();
-        let turns = waiting.min(limit);
-        for _ in 0..turns {
-            if let Ok(incoming) = self.doors.incoming.try_recv() {
-                self.receive(incoming);
-            } else if let Ok(parcel) = self.doors.letters.try_recv() {
-                self.deliver(parcel);
-            } else {
-                break;
-            }
-        }
-        turns == limit
-    }
-
-    fn take(&mut self, woken: Woken) {
-        match woken {
-            Woken::Incoming(incoming) => self.receive(incoming),
-            Woken::Parcel(parcel) => self.deliver(parcel),
-            Woken::Deadline => {}
-        }
     }
 
     fn serve_deadlines(&mut self) {
@@ -223,9 +214,12 @@ impl Driver {
         let late = now.since(group.armed);
         self.doors.lag.note(late);
         self.workload.note_lag(now, late);
-        group.tick(now);
+        group.tick(now, &mut self.observers);
         if group.leave_at <= now {
-            tracing::error!(target: "hustings::election", group = %group.id, "user work did not end: leaving all the same");
+            let group = group.id.clone();
+            self.observers.say(move || {
+                tracing::error!(target: "hustings::election", %group, "user work did not end: leaving all the same");
+            });
             return self.retire(at);
         }
         if group.notice_pause(now, &mut self.out) {
@@ -238,30 +232,6 @@ impl Driver {
         }
         self.hand_out(at);
         self.rearm(at, now);
-    }
-
-    fn receive(&mut self, incoming: Incoming) {
-        match incoming {
-            Incoming::Request { request, context, peer, reply } => {
-                // A group that is not here is refused, with a reason, by one that is.
-                let at = self.names.get(&request.from.group).copied().unwrap_or(0);
-                let call = self.next_call;
-                self.next_call = CallId(call.0.wrapping_add(1));
-                self.open.insert(call, (at, reply));
-                self.input(at, Input::Request { call, request, context, peer });
-            }
-            Incoming::PeerConnected(peer) => self.input_all(|| Input::PeerConnected(peer.clone())),
-            Incoming::PeerClosed(peer) => self.input_all(|| Input::PeerClosed(peer.clone())),
-            Incoming::PeerLost { peer, refused } => self.input_all(|| Input::PeerLost { peer: peer.clone(), refused }),
-        }
-    }
-
-    fn deliver(&mut self, parcel: Parcel) {
-        match parcel {
-            Parcel::Input(at, input) => self.input(at, input),
-            Parcel::Command(at, command) => self.command(at, command),
-            Parcel::Forget(node) => self.forget(&node),
-        }
     }
 
     fn input_all(&mut self, input: impl Fn() -> Input) {
@@ -304,31 +274,24 @@ impl Driver {
         if out.events.iter().any(|event| matches!(event.kind, EventKind::PersistFailed { .. })) {
             self.doors.inbox.condition().worsen(Health::StorageFailed);
         }
-        self.observers.show_output(now, group, out);
+        self.observers.show_output(at, now, group, out);
         group.stream(&out.events);
-        // The same for all of them.
-        let mut led_by = None;
-        for mut request in out.requests.drain(..) {
-            let beat = is_heartbeat(&request);
-            let context = ask(&mut self.propagator, |propagator| {
-                if let RequestBody::AppendEntries { election, .. } = &mut request.body {
-                    *election = *led_by.get_or_insert_with(|| propagator.election(&group.id));
-                }
-                // A heartbeat that nobody looks at has no context, and none is looked for.
-                match beat && !group.pulse.is_picked(request.id) {
-                    true => TraceContext::NONE,
-                    false => propagator.request(&group.id, request.id),
-                }
-            });
-            let beat = beat.then(|| group.pulse.vitals().clone());
-            self.calls.send(at, request, context.unwrap_or_default(), &group.node.config().timing, beat);
+        for request in &out.requests {
+            // A heartbeat that nobody looks at has no context, and none is looked for.
+            let unseen = is_heartbeat(request) && !group.pulse.is_picked(request.id);
+            self.asked.push(if unseen { None } else { self.observers.ask(at, Some(request.id)) });
         }
-        for (call, mut reply) in out.replies.drain(..) {
-            if let ReplyBody::TimeoutNow { election } = &mut reply.body {
-                *election = ask(&mut self.propagator, |propagator| propagator.election(&group.id)).unwrap_or_default();
+        self.observers.hand_over();
+        for (mut request, contexts) in out.requests.drain(..).zip(self.asked.drain(..)) {
+            let beat = is_heartbeat(&request).then(|| group.pulse.vitals().clone());
+            if let RequestBody::AppendEntries { election, .. } = &mut request.body {
+                *election = self.observers.election(at);
             }
+            self.calls.send(at, request, contexts, &group.node.config().timing, beat);
+        }
+        for (call, reply) in out.replies.drain(..) {
             if let Some((_, sender)) = self.open.remove(&call) {
-                let _ = sender.send(reply);
+                answer(at, reply, sender, &mut self.observers);
             }
         }
         for call in out.dropped.drain(..) {
@@ -347,6 +310,12 @@ impl Driver {
             });
         }
         out.clear();
+        let newest = group.node.hard_state().record.as_ref().map(|record| record.id);
+        if self.listed.get(at).is_some_and(|listed| *listed != newest) {
+            self.listed[at] = newest;
+            self.list_members();
+        }
+        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
         if group.node.role() == Role::Stopped {
             self.retire(at);
         } else {
@@ -360,10 +329,6 @@ impl Driver {
         let starts = group.can_start_work(now);
         if !starts && !group.can_join_work(now) {
             return;
-        }
-        if let Some(office) = group.office() {
-            let election = ask(&mut self.propagator, |propagator| propagator.election(&group.id)).unwrap_or_default();
-            let _ = office.election.set(election);
         }
         if starts {
             self.step(at, Input::WorkStarted);
@@ -408,7 +373,7 @@ impl Driver {
                     return;
                 }
                 let who = group.node.identity().clone();
-                self.observers.show_order(&Order { who, kind: OrderKind::Campaign, context });
+                self.observers.show_order(Order { who, kind: OrderKind::Campaign, context });
                 self.input(at, Input::Campaign);
             }
             Command::Transfer(transfer) => self.transfer(at, transfer),
@@ -416,6 +381,7 @@ impl Driver {
             Command::SetStatus { status } => {
                 group.collective.set_status(status);
                 self.observers.show_news(self.clock.now(), group, false);
+                self.observers.hand_over();
             }
             Command::Change { change, node, address, reply } => self.change(at, change, node, address, reply),
             Command::Proclaim { value, reply } => match in_term(None) {
@@ -451,7 +417,7 @@ impl Driver {
             Err(refused) => tell(reply, Err(TransferFailure::Refused(refused))),
             Ok(successor) => {
                 let who = group.node.identity().clone();
-                self.observers.show_order(&Order { who, kind: OrderKind::Transfer, context });
+                self.observers.show_order(Order { who, kind: OrderKind::Transfer, context });
                 group.wish(LossCause::Transferring);
                 group.wait(Waiter::Transfer { reply });
                 self.input(at, Input::Transfer(Some(successor)));
@@ -471,8 +437,8 @@ impl Driver {
         if let Err(refused) = group.node.can_change(change, &node) {
             return tell(reply, Err(ChangeFailure::Refused(refused)));
         }
-        if let Some(Err(error)) = address.map(|address| self.transport.reach(&node, &address)) {
-            return tell(reply, Err(ChangeFailure::Address(error.to_string())));
+        if let Some(Err(reason)) = address.map(|address| reach(&*self.transport, &node, &address)) {
+            return tell(reply, Err(ChangeFailure::Address(reason)));
         }
         group.wait(Waiter::Change { change, node: node.clone(), reply });
         self.input(
@@ -484,11 +450,18 @@ impl Driver {
         );
     }
 
-    fn forget(&self, node: &NodeId) {
+    fn forget(&mut self, node: &NodeId) {
         let lists =
             |group: &Group| group.node.hard_state().record.as_ref().is_none_or(|record| record.member(node).is_some());
         if !self.groups.iter().flatten().any(lists) {
-            self.transport.forget(node);
+            let forgotten = catch_unwind(AssertUnwindSafe(|| self.transport.forget(node)));
+            if forgotten.is_err() {
+                let node = node.clone();
+                self.observers.say(move || {
+                    tracing::error!(target: "hustings::driver", %node, "the transport panicked when it was to forget a node");
+                });
+                self.observers.hand_over();
+            }
         }
     }
 
@@ -532,11 +505,42 @@ impl Driver {
         self.note_leaving();
     }
 
+    /// Tells the door whose requests come first.
+    fn list_members(&self) {
+        let members = self.groups.iter().flatten().flat_map(|group| members(&group.node));
+        self.doors.inbox.desk().list(members.map(|(name, _)| name));
+    }
+
     /// The member leaves once all of its groups do.
     fn note_leaving(&self) {
         if self.groups.iter().flatten().all(|group| group.leaving) {
             self.doors.inbox.condition().worsen(Health::Stopping);
         }
+    }
+}
+
+/// Sends a reply. One that carries the context of the election that it tells of waits for that, in a task of its own.
+fn answer(at: usize, mut reply: Reply, sender: oneshot::Sender<Reply>, observers: &mut Observers) {
+    let contexts = match &reply.body {
+        ReplyBody::TimeoutNow { .. } => observers.ask(at, None),
+        _ => None,
+    };
+    let Some(contexts) = contexts else { return drop(sender.send(reply)) };
+    observers.hand_over();
+    tokio::spawn(async move {
+        let known = contexts.get().await.election;
+        if let ReplyBody::TimeoutNow { election } = &mut reply.body {
+            *election = known;
+        }
+        let _ = sender.send(reply);
+    });
+}
+
+/// Tells a transport, which may be a user's and may panic, where a node is. An error says why it does not know now.
+fn reach(transport: &dyn AnyTransport, node: &NodeId, address: &str) -> Result<(), String> {
+    match catch_unwind(AssertUnwindSafe(|| transport.reach(node, address))) {
+        Ok(reached) => reached.map_err(|error| error.to_string()),
+        Err(_) => Err("the transport panicked".into()),
     }
 }
 
@@ -547,11 +551,4 @@ impl Drop for Stopped {
     fn drop(&mut self) {
         self.0.worsen(Health::Stopped);
     }
-}
-
-/// What the loop woke for.
-enum Woken {
-    Incoming(Incoming),
-    Parcel(Parcel),
-    Deadline,
 }

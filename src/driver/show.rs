@@ -1,75 +1,267 @@
-//! Shows observers what happened, and asks the propagator. What panics of them is dismissed, and the election goes on.
+//! Shows observers what happened, and asks the propagator: on a thread of their own, so that no heartbeat waits for what
+//! a user wrote, or for a log that nobody reads.
+//!
+//! The loop packs what one step has to show into one parcel and goes on. A request that an event announced leaves with the
+//! context that the propagator gives it, so its own task waits for the observers to get there, and for no longer than
+//! [`CONTEXT_MAX`]; then it leaves without.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::{mpsc, oneshot};
+
+use super::audience::{Audience, Cell, Pace};
 use super::collective::establishes;
 use super::group::Group;
+use super::office::Office;
 use super::pulse::is_heartbeat;
+use super::threads;
+use crate::clock::Clock;
+use crate::event::{Event, EventKind};
+use crate::message::RequestId;
 use crate::node::Output;
-use crate::observer::{NoPropagator, Observer, Order, Propagator};
-use crate::types::Time;
+use crate::observer::{Beat, CollectiveState, Observer, Order, Propagator, Vitals, Workload};
+use crate::types::{GroupId, Time, TraceContext};
 
-/// Who watches.
-#[derive(Default)]
-pub(super) struct Observers(Vec<Box<dyn Observer>>);
+/// How long a request waits for its trace context: far below a succession slot.
+const CONTEXT_MAX: Duration = Duration::from_millis(2);
+/// How many items may wait to be shown before heartbeat samples and states of the group are left out, and counted.
+const SAMPLES_WAITING_MAX: usize = 4096;
+/// How many may wait before events are left out, too: an observer that stands still for good must not fill the memory.
+const EVENTS_WAITING_MAX: usize = 65_536;
+/// An observer that takes longer than that over one item is told of.
+const SLOW: Duration = Duration::from_secs(1);
+/// How long the observers have to see the rest once the driver has ended.
+const FINISH_MAX: Duration = Duration::from_secs(2);
+
+/// Something for the observers, for the propagator, or for the log.
+pub(super) enum Showing {
+    Attach(Arc<Vitals>),
+    Event(Event),
+    Beat(Beat),
+    Collective(Box<CollectiveState>),
+    Order(Order),
+    /// What the log says beside the events.
+    Say(Box<dyn FnOnce() + Send>),
+    /// Who holds it learns which election led to it.
+    Office(usize, Arc<Office>),
+    Ask(Ask),
+    /// The driver has ended: nothing follows.
+    End,
+}
+
+/// A question for the propagator, asked once the observers saw what came before it.
+pub(super) struct Ask {
+    pub(super) group: usize,
+    /// Of this request, beside the context of the newest election.
+    pub(super) request: Option<RequestId>,
+    pub(super) answer: oneshot::Sender<Contexts>,
+}
+
+/// What the propagator gives a message.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Contexts {
+    pub(super) request: TraceContext,
+    pub(super) election: TraceContext,
+}
+
+/// A message's contexts, under way.
+pub(super) struct Awaited {
+    answer: oneshot::Receiver<Contexts>,
+    otherwise: Contexts,
+    workload: Arc<Workload>,
+}
+
+impl Awaited {
+    /// The contexts; those that were known before if the observers do not get there in time.
+    pub(super) async fn get(self) -> Contexts {
+        match tokio::time::timeout(CONTEXT_MAX, self.answer).await {
+            Ok(answer) => answer.unwrap_or(self.otherwise),
+            Err(_) => {
+                self.workload.observers().miss();
+                self.otherwise
+            }
+        }
+    }
+}
+
+/// The loop's end of what the observers see.
+pub(super) struct Observers {
+    feed: mpsc::UnboundedSender<Vec<Showing>>,
+    /// What this step has to show.
+    parcel: Vec<Showing>,
+    workload: Arc<Workload>,
+    /// Without a propagator nobody is asked for a context.
+    asks: bool,
+    elections: Vec<(Arc<Cell>, TraceContext)>,
+    clock: Clock,
+    ended: oneshot::Receiver<()>,
+}
+
+/// Says something in the log from the observers' thread, whoever has it to say.
+#[derive(Clone)]
+pub(super) struct Notes {
+    feed: mpsc::UnboundedSender<Vec<Showing>>,
+    workload: Arc<Workload>,
+}
+
+impl Notes {
+    /// Never waits. What is said after the driver has ended is lost.
+    pub(super) fn say(&self, what: impl FnOnce() + Send + 'static) {
+        self.workload.observers().hand_over(1);
+        let _ = self.feed.send(vec![Showing::Say(Box::new(what))]);
+    }
+}
 
 impl Observers {
-    pub(super) fn new(observers: Vec<Box<dyn Observer>>) -> Observers {
-        Observers(observers)
+    pub(super) fn start(
+        observers: Vec<Box<dyn Observer>>,
+        propagator: Option<Box<dyn Propagator>>,
+        groups: impl Iterator<Item = GroupId>,
+        workload: &Arc<Workload>,
+        clock: &Clock,
+    ) -> std::io::Result<Observers> {
+        let (feed, queue) = mpsc::unbounded_channel();
+        let (end, ended) = oneshot::channel();
+        let groups: Vec<_> = groups.map(|group| (group, Arc::new(Cell::default()))).collect();
+        let elections = groups.iter().map(|(_, cell)| (cell.clone(), TraceContext::NONE)).collect();
+        let asks = propagator.is_some();
+        let pace = Pace::new(workload.clone(), clock.clone());
+        let audience = Audience::new(observers, propagator, groups, pace);
+        threads::spawn(clock, "hustings-observers", async move {
+            audience.watch(queue).await;
+            let _ = end.send(());
+        })?;
+        let (workload, clock) = (workload.clone(), clock.clone());
+        Ok(Observers { feed, parcel: Vec::new(), workload, asks, elections, clock, ended })
     }
 
-    /// Everything that a step came to, before its messages leave.
-    pub(super) fn show_output(&mut self, now: Time, group: &mut Group, out: &Output) {
+    pub(super) fn notes(&self) -> Notes {
+        Notes { feed: self.feed.clone(), workload: self.workload.clone() }
+    }
+
+    pub(super) fn attach(&mut self, vitals: &Arc<Vitals>) {
+        self.parcel.push(Showing::Attach(vitals.clone()));
+    }
+
+    /// Everything that a step came to.
+    pub(super) fn show_output(&mut self, at: usize, now: Time, group: &mut Group, out: &Output) {
         group.collective.note_output(now, out);
         for event in &out.events {
-            self.show(|observer| observer.observe(event));
+            self.show_event(event);
             if establishes(event) {
                 let state = group.collective.tell(now, &group.node);
-                self.show(|observer| observer.collective(&state));
+                self.parcel.push(Showing::Collective(Box::new(state)));
+            }
+            if let (EventKind::Elected { .. }, Some(office)) = (&event.kind, group.office()) {
+                self.parcel.push(Showing::Office(at, office.clone()));
             }
         }
         group.pulse.note_output(now, &group.node, out);
-        if let Some(beats) = group.pulse.take_beats() {
-            for beat in &beats {
-                self.show(|observer| observer.beat(beat));
+        for beat in group.pulse.take_beats() {
+            if self.has_room_for_samples() {
+                self.parcel.push(Showing::Beat(beat));
             }
-            group.pulse.shown(beats);
         }
         self.show_news(now, group, out.requests.iter().any(is_heartbeat));
     }
 
-    /// The whole group, where there is something new to be told of it.
-    pub(super) fn show_news(&mut self, now: Time, group: &mut Group, round: bool) {
-        if let Some(state) = group.collective.news(now, &group.node, round) {
-            self.show(|observer| observer.collective(&state));
+    fn show_event(&mut self, event: &Event) {
+        if self.workload.observers().waiting() + self.parcel.len() < EVENTS_WAITING_MAX {
+            self.parcel.push(Showing::Event(event.clone()));
+        } else {
+            self.workload.observers().leave_out_event();
         }
     }
 
-    pub(super) fn show_order(&mut self, order: &Order) {
-        self.show(|observer| observer.order(order));
+    /// The whole group, where there is something new to be told of it.
+    pub(super) fn show_news(&mut self, now: Time, group: &mut Group, round: bool) {
+        if let Some(state) = group.collective.news(now, &group.node, round)
+            && self.has_room_for_samples()
+        {
+            self.parcel.push(Showing::Collective(Box::new(state)));
+        }
     }
 
-    /// Shows something to each. One that panics is dismissed.
-    pub(super) fn show(&mut self, what: impl Fn(&mut dyn Observer)) {
-        self.0.retain_mut(|observer| {
-            let shown = catch_unwind(AssertUnwindSafe(|| what(&mut **observer)));
-            if shown.is_err() {
-                tracing::error!(target: "hustings::driver", "an observer panicked, and gets no more events");
-            }
-            shown.is_ok()
-        });
+    pub(super) fn show_order(&mut self, order: Order) {
+        self.parcel.push(Showing::Order(order));
     }
-}
 
-/// Asks the propagator. One that panics is dismissed.
-pub(super) fn ask<T>(
-    propagator: &mut Box<dyn Propagator>,
-    question: impl FnOnce(&mut dyn Propagator) -> T,
-) -> Option<T> {
-    let answer = catch_unwind(AssertUnwindSafe(|| question(&mut **propagator)));
-    if answer.is_err() {
-        tracing::error!(target: "hustings::driver", "the propagator panicked, and is asked no more");
-        *propagator = Box::new(NoPropagator);
+    /// Says something in the log.
+    pub(super) fn say(&mut self, what: impl FnOnce() + Send + 'static) {
+        self.parcel.push(Showing::Say(Box::new(what)));
     }
-    answer.ok()
+
+    fn has_room_for_samples(&self) -> bool {
+        let room = self.workload.observers().waiting() < SAMPLES_WAITING_MAX;
+        if !room {
+            self.workload.observers().leave_out_sample();
+        }
+        room
+    }
+
+    /// Asks for the contexts of a message, to be answered after all that was shown so far. `None` where nobody gives any,
+    /// or where the observers are known to be late: then the message leaves as it is.
+    pub(super) fn ask(&mut self, group: usize, request: Option<RequestId>) -> Option<Awaited> {
+        if !self.asks {
+            return None;
+        }
+        if self.workload.observers().is_late() {
+            self.workload.observers().miss();
+            return None;
+        }
+        let (answer, awaited) = oneshot::channel();
+        self.parcel.push(Showing::Ask(Ask { group, request, answer }));
+        let otherwise = Contexts { request: TraceContext::NONE, election: self.election(group) };
+        Some(Awaited { answer: awaited, otherwise, workload: self.workload.clone() })
+    }
+
+    /// The context of the group's newest election, as far as the observers have seen it. Never waits.
+    pub(super) fn election(&mut self, group: usize) -> TraceContext {
+        let Some((cell, known)) = self.elections.get_mut(group) else { return TraceContext::NONE };
+        if let Ok(newest) = cell.try_lock() {
+            *known = *newest;
+        }
+        *known
+    }
+
+    /// Hands over what this step had to show.
+    pub(super) fn hand_over(&mut self) {
+        if self.parcel.is_empty() {
+            return;
+        }
+        let pace = self.workload.observers();
+        if let Some(slow) = pace.slow_for(self.clock.now()).filter(|slow| *slow > SLOW)
+            && pace.tell_once()
+        {
+            // Not through their own queue: the log may be what they wait for.
+            let waiting = pace.waiting();
+            threads::say(&self.clock, move || {
+                tracing::warn!(
+                    target: "hustings::driver", waiting,
+                    "an observer has been taking {slow:?} over one item: what happens is shown late"
+                );
+            });
+        }
+        pace.hand_over(self.parcel.len());
+        // It lives as long as this does, unless its runtime was torn down.
+        let _ = self.feed.send(std::mem::take(&mut self.parcel));
+    }
+
+    /// Lets them see the rest. Says so if they do not get to the end of it in time.
+    pub(super) async fn finish(mut self) {
+        self.parcel.push(Showing::End);
+        self.hand_over();
+        let Observers { feed, ended, workload, clock, .. } = self;
+        drop(feed);
+        if tokio::time::timeout(FINISH_MAX, ended).await.is_err() {
+            let waiting = workload.observers().waiting();
+            threads::say(&clock, move || {
+                tracing::warn!(
+                    target: "hustings::driver", waiting,
+                    "the observers did not see everything within {FINISH_MAX:?}: left without them"
+                );
+            });
+        }
+    }
 }

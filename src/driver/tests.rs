@@ -11,7 +11,6 @@ use super::{Command, Handle, Mail, Parcel, Setup, StartWhen};
 use crate::config::{Config, Timing};
 use crate::event::WriteId;
 use crate::node::Input;
-use crate::observer::NoPropagator;
 use crate::record::HardState;
 use crate::storage::memory::VolatileStorage;
 use crate::storage::{Storage, StorageError};
@@ -33,7 +32,7 @@ async fn start(network: &MemoryNetwork, node: &str, groups: &[String], members: 
         storage: Box::new(VolatileStorage::new()),
         transport: Arc::new(network.transport(&NodeId::new(node).expect("a name"))),
         observers: Vec::new(),
-        propagator: Box::new(NoPropagator),
+        propagator: None,
         drain_limit: Duration::from_secs(1),
         beat_every: 100,
         clock: crate::clock::Clock::default(),
@@ -96,6 +95,14 @@ impl Storage for Gated {
     }
 }
 
+/// Nobody reads the log.
+fn nobody() -> super::show::Notes {
+    let workload = Arc::default();
+    let clock = crate::clock::Clock::default();
+    let observers = super::show::Observers::start(Vec::new(), None, std::iter::empty(), &workload, &clock);
+    observers.expect("a thread").notes()
+}
+
 /// What queues up behind a slow disk is written at once, and each write is answered.
 #[tokio::test]
 async fn waiting_writes_share_one_sync() {
@@ -104,7 +111,7 @@ async fn waiting_writes_share_one_sync() {
     let (open, gate) = mpsc::channel();
     open.send(()).expect("the recovery's save");
     let storage = Gated { saves, gate: Arc::new(Mutex::new(gate)) };
-    let started = Writer::start(Box::new(storage), vec![config("g", "a", &["a"])], mail.clone()).await;
+    let started = Writer::start(Box::new(storage), vec![config("g", "a", &["a"])], mail.clone(), nobody()).await;
     let (writer, _) = started.expect("it starts");
     assert_eq!(saved.recv_timeout(PATIENCE), Ok(1), "the raised incarnation");
     let job = |write| Job {
@@ -123,14 +130,14 @@ async fn waiting_writes_share_one_sync() {
     }
     assert_eq!(saved.recv_timeout(PATIENCE), Ok(3), "what waited shares a sync");
     for write in 1..=4 {
-        let letter = tokio::time::timeout(PATIENCE, letters.recv()).await.expect("an answer");
+        let letter = tokio::time::timeout(PATIENCE, letters.own.recv()).await.expect("an answer");
         let Some(Parcel::Input(0, Input::Persisted(WriteId(durable)))) = letter else { panic!("{letter:?}") };
         assert_eq!(durable, write);
     }
     // The gate is closed for good: the disk fails from here on, and says so.
     drop(open);
     writer.write(job(5), &mail);
-    let letter = tokio::time::timeout(PATIENCE, letters.recv()).await.expect("an answer");
+    let letter = tokio::time::timeout(PATIENCE, letters.own.recv()).await.expect("an answer");
     assert!(matches!(letter, Some(Parcel::Input(0, Input::PersistFailed(WriteId(5), _)))), "{letter:?}");
     writer.finish().await;
 }

@@ -6,6 +6,7 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
+use super::show::Notes;
 use super::{Mail, Parcel};
 use crate::config::Config;
 use crate::event::WriteId;
@@ -39,12 +40,13 @@ impl Writer {
         storage: Box<dyn Storage>,
         configs: Vec<Config>,
         mail: Mail,
+        notes: Notes,
     ) -> Result<(Writer, Vec<HardState>), StorageError> {
         let (jobs, queue) = mpsc::channel();
         let (recovered, states) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let body = move || {
-            serve(storage, &configs, recovered, &queue, &mail);
+            serve(storage, &configs, recovered, &queue, &mail, &notes);
             // The storage is dropped, and its lock with it.
             let _ = end.send(());
         };
@@ -75,13 +77,14 @@ fn serve(
     recovered: oneshot::Sender<Result<Vec<HardState>, StorageError>>,
     queue: &mpsc::Receiver<Job>,
     mail: &Mail,
+    notes: &Notes,
 ) {
     let states: Result<Vec<_>, _> = configs.iter().map(|config| recover(&mut *storage, config)).collect();
     let failed = states.is_err();
     if recovered.send(states).is_err() || failed {
         return;
     }
-    settle(&mut *storage);
+    settle(&mut *storage, notes);
     let mut waiting = queue.recv().ok();
     let mut unsettled = 0;
     while let Some(first) = waiting {
@@ -89,7 +92,7 @@ fn serve(
         unsettled += 1;
         waiting = queue.try_recv().ok();
         if waiting.is_none() || unsettled >= UNSETTLED_MAX {
-            settle(&mut *storage);
+            settle(&mut *storage, notes);
             unsettled = 0;
             waiting = waiting.or_else(|| queue.recv().ok());
         }
@@ -114,11 +117,13 @@ fn save(storage: &mut dyn Storage, jobs: impl Iterator<Item = Job>, mail: &Mail)
     }
 }
 
-fn settle(storage: &mut dyn Storage) {
+fn settle(storage: &mut dyn Storage, notes: &Notes) {
     let error = match catch_unwind(AssertUnwindSafe(|| storage.settle())) {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error.to_string(),
         Err(_) => "the storage panicked".into(),
     };
-    tracing::warn!(target: "hustings::storage", %error, "the second copy of the hard state could not be written");
+    notes.say(move || {
+        tracing::warn!(target: "hustings::storage", %error, "the second copy of the hard state could not be written");
+    });
 }

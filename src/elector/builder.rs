@@ -12,7 +12,7 @@ use crate::config::{Config, Timing};
 use crate::driver::{self, Setup, StartFailure, StartWhen};
 use crate::observer::journal::Journal;
 use crate::observer::recent::{self, Recent};
-use crate::observer::{NoPropagator, Observer, Propagator};
+use crate::observer::{Observer, Propagator};
 use crate::storage::Storage;
 use crate::storage::file::FileStorage;
 use crate::storage::memory::VolatileStorage;
@@ -203,7 +203,8 @@ impl ElectorBuilder {
         self
     }
 
-    /// Gets every event, in order. May be given several times. Called on the driver's thread: it must not block.
+    /// Gets every event, in order. May be given several times. Called on the observers' thread: one that blocks delays the
+    /// other observers, and no heartbeat ([`Observer`] says what happens to who falls behind).
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observers.push(Box::new(observer));
         self
@@ -283,7 +284,7 @@ impl ElectorBuilder {
             storage,
             transport,
             observers: self.observers,
-            propagator: self.propagator.unwrap_or_else(|| Box::new(NoPropagator)),
+            propagator: self.propagator,
             drain_limit: self.drain_limit,
             clock: self.clock,
             on_current_runtime: self.on_current_runtime,

@@ -1,7 +1,7 @@
 //! What goes on all the time, as numbers that cost nanoseconds to keep and are read only when a metric asks.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +43,22 @@ pub struct Workload {
     traffic: Arc<Traffic>,
     busy_ns: AtomicU64,
     lag: Lag,
+    observers: Backlog,
+    turned_away: AtomicU64,
+}
+
+/// How far the observers of a process are behind its driver. They have a thread of their own: whoever is slow there delays
+/// no heartbeat, and is seen here.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    waiting: AtomicUsize,
+    /// When the item that is being shown was begun; zero in between.
+    begun: AtomicU64,
+    late: AtomicBool,
+    told: AtomicBool,
+    samples: AtomicU64,
+    events: AtomicU64,
+    contexts: AtomicU64,
 }
 
 /// The bytes that a transport moved. A transport counts what it can see: those of a built-in one include the framing.
@@ -199,12 +215,100 @@ impl Workload {
         self.lag.largest(now)
     }
 
+    /// How far the observers are behind.
+    #[must_use]
+    pub fn observers(&self) -> &Backlog {
+        &self.observers
+    }
+
+    /// How many requests were refused before the core saw them: of another cluster, or more than may wait.
+    #[must_use]
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_turned_away(&self) {
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn count_busy(&self, busy: Duration) {
         self.busy_ns.fetch_add(nanos(busy), Ordering::Relaxed);
     }
 
     pub(crate) fn note_lag(&self, now: Time, late: Duration) {
         self.lag.note(now, late);
+    }
+}
+
+impl Backlog {
+    /// How many items wait to be shown.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// How many heartbeat samples and states of the group were left out, since too much waited.
+    #[must_use]
+    pub fn samples_left_out(&self) -> u64 {
+        self.samples.load(Ordering::Relaxed)
+    }
+
+    /// How many events were left out, since far too much waited.
+    #[must_use]
+    pub fn events_left_out(&self) -> u64 {
+        self.events.load(Ordering::Relaxed)
+    }
+
+    /// How many messages left without their trace context, since the observers did not get there in time.
+    #[must_use]
+    pub fn contexts_missed(&self) -> u64 {
+        self.contexts.load(Ordering::Relaxed)
+    }
+
+    /// For how long they have been at the item that they are at.
+    pub(crate) fn slow_for(&self, now: Time) -> Option<Duration> {
+        point(&self.begun).map(|begun| now.since(begun))
+    }
+
+    /// Whether nobody has told of the item that they are at; from here on somebody has.
+    pub(crate) fn tell_once(&self) -> bool {
+        !self.told.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether a message has waited for them in vain, and they have not caught up since.
+    pub(crate) fn is_late(&self) -> bool {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn miss(&self) {
+        self.contexts.fetch_add(1, Ordering::Relaxed);
+        // Whoever has caught up meanwhile was late for this one only.
+        self.late.store(self.waiting() > 0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn leave_out_sample(&self) {
+        self.samples.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn leave_out_event(&self) {
+        self.events.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn hand_over(&self, items: usize) {
+        self.waiting.fetch_add(items, Ordering::Relaxed);
+    }
+
+    pub(crate) fn begin(&self, now: Time) {
+        self.begun.store(now.0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end(&self) {
+        self.begun.store(0, Ordering::Relaxed);
+        self.told.store(false, Ordering::Relaxed);
+        let before = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(1)));
+        if before.is_ok_and(|before| before <= 1) {
+            self.late.store(false, Ordering::Relaxed);
+        }
     }
 }
 

@@ -202,8 +202,7 @@ impl State {
 
     fn tell(&self, node: &NodeId, incoming: Incoming) {
         if let Some(listener) = self.listeners.get(node) {
-            // A full inbox loses it, as a flooded process would notice it late.
-            let _ = listener.inbox.sender.try_send(incoming);
+            listener.inbox.tell(incoming);
         }
     }
 }
