@@ -176,6 +176,60 @@ async fn flooded_followers_hear_their_leader() {
     assert!(flood.served.load(Ordering::Relaxed) > 12_000, "that was no flood");
 }
 
+/// Through the port: connections of strangers, each with as many requests under way as it may have.
+#[cfg(feature = "grpc")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_at_the_port_costs_no_lease() {
+    use hustings::transport::grpc::{GrpcConfig, GrpcTransport, Security};
+    const CONNECTIONS: usize = 4;
+    const STREAMS: usize = 256;
+    let listeners: Vec<_> = (0..3).map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+    let addresses: Vec<_> = listeners.iter().map(|l| l.local_addr().expect("an address").to_string()).collect();
+    drop(listeners);
+    let mut electors = Vec::new();
+    for (at, listen) in addresses.iter().enumerate() {
+        let peers = addresses.iter().enumerate().map(|(at, address)| (node(at).to_string(), address.clone()));
+        let builder = Elector::builder().cluster("test").node(node(at).as_str()).listen(listen).peers(peers);
+        electors.push(builder.volatile().timing(calm()).start().await.expect("an elector starts"));
+    }
+    let (leader, lead) = first_to_lead(&electors).await;
+    let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (stopped, counted, address) = (stop.clone(), served.clone(), addresses[leader].clone());
+    let flood = async move {
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..CONNECTIONS {
+            let transport = Arc::new(GrpcTransport::new(GrpcConfig {
+                node: NodeId::new("x").expect("a name"),
+                listen: "127.0.0.1:0".into(),
+                peers: vec![(node(leader), address.clone())],
+                security: Security::Loopback,
+                backoff_max: Duration::from_secs(1),
+            }));
+            transport.start(Inbox::new().0).await.expect("it listens");
+            for _ in 0..STREAMS {
+                let (transport, stopped, counted) = (transport.clone(), stopped.clone(), counted.clone());
+                tasks.spawn(async move {
+                    while !stopped.load(Ordering::Relaxed) {
+                        let asked = request("other", "x", leader);
+                        let answer = transport.call(asked, TraceContext::NONE, Duration::from_secs(5)).await;
+                        counted.fetch_add(u64::from(answer.is_ok()), Ordering::Relaxed);
+                        tokio::task::yield_now().await;
+                    }
+                });
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+    };
+    let thread = std::thread::spawn(move || {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(flood);
+    });
+    let flood = Flood { stop, served, thread: Some(thread) };
+    keeps(&lead, &electors).await;
+    let served = flood.served.load(Ordering::Relaxed);
+    eprintln!("served {served}, lag {:?}", electors[leader].lag());
+    assert!(served > 1000, "that was no flood: {served}");
+}
+
 /// Blocks in every event while its brake is pulled, and counts what it sees.
 #[derive(Clone, Default)]
 struct Slow {

@@ -16,6 +16,8 @@ use crate::types::{NodeId, TraceContext};
 
 mod desk;
 
+#[cfg(feature = "grpc")]
+pub(in crate::transport) use desk::Budget;
 pub(crate) use desk::Desk;
 use desk::Lane;
 

@@ -1,8 +1,8 @@
 //! The listener: bounded in every direction, because anyone who reaches the port may talk to it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -21,8 +21,9 @@ use super::link::{Nursery, Pulse, Watched};
 use super::peers::Peers;
 use super::service::election_server::{Election, ElectionServer};
 use super::{ADDED_PEERS, TRACEPARENT};
-use crate::message::{Reply, Request, RequestKind};
-use crate::transport::Inbox;
+use crate::message::{Reason, Reply, Request, RequestKind, Verdict};
+use crate::transport::inbox::Budget;
+use crate::transport::{HandleError, Inbox};
 use crate::types::TraceContext;
 use crate::wire::FRAME_LEN_MAX;
 
@@ -39,6 +40,11 @@ const STREAMS_MAX: u32 = 256;
 /// How long one request may take, from its first header to the end of its answer. Members have shorter deadlines; this
 /// is for those who begin a request and never end it.
 const REQUEST_MAX: Duration = Duration::from_secs(60);
+/// How many requests of one connection may be refused in a second. The answers to further ones are held back, so that who
+/// asks again and again leaves the loop's thread to those who wait for the node's own messages.
+const REFUSALS_PER_SECOND: u32 = 8;
+/// How long they are held back.
+const HELD_BACK: Duration = Duration::from_secs(1);
 /// The largest list of headers, in bytes.
 const HEADERS_LEN_MAX: u32 = 8 * 1024;
 /// The pause after the system refused to accept: it is out of file descriptors.
@@ -85,7 +91,12 @@ impl Connections {
             return;
         }
         let (pulse, has_asked) = (Arc::new(Pulse::new()), Arc::new(AtomicBool::new(false)));
-        let door = Door { inbox: inbox.clone(), peers: peers.clone(), has_asked: has_asked.clone() };
+        let door = Door {
+            inbox: inbox.clone(),
+            peers: peers.clone(),
+            has_asked: has_asked.clone(),
+            refusals: Mutex::default(),
+        };
         let task = self.tasks.spawn(connection(stream, door, pulse.clone()));
         self.strangers.push_back(Stranger { pulse, has_asked, task });
     }
@@ -129,9 +140,30 @@ struct Door {
     inbox: Inbox,
     peers: Arc<Peers>,
     has_asked: Arc<AtomicBool>,
+    /// Of this connection.
+    refusals: Mutex<Budget>,
 }
 
 impl Door {
+    /// Whether an answer is one of a few in this second that say no to who is no member.
+    fn is_quick(&self, reply: &Result<Reply, HandleError>) -> bool {
+        let refused = match reply {
+            Ok(reply) => matches!(
+                reply.verdict,
+                Verdict::Refused(
+                    Reason::WrongCluster
+                        | Reason::NotAMember
+                        | Reason::DuplicateNode
+                        | Reason::Unsupported
+                        | Reason::Overloaded
+                )
+            ),
+            Err(error) => *error == HandleError::Overloaded,
+        };
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        !refused || refusals.allows(crate::clock::now(), REFUSALS_PER_SECOND)
+    }
+
     async fn ask(&self, request: tonic::Request<Request>, kind: RequestKind) -> Result<tonic::Response<Reply>, Status> {
         let context = trace_context(request.metadata());
         let added = request.metadata().get(ADDED_PEERS).cloned();
@@ -147,6 +179,9 @@ impl Door {
             self.peers.hear(&request.from.node, &added);
         }
         let reply = self.inbox.handle(request, context, None).await;
+        if !self.is_quick(&reply) {
+            tokio::time::sleep(HELD_BACK).await;
+        }
         reply.map(tonic::Response::new).map_err(status_of_handle)
     }
 }

@@ -63,13 +63,13 @@ pub(super) enum Lane {
 
 /// So many in a second.
 #[derive(Debug, Default)]
-struct Budget {
+pub(in crate::transport) struct Budget {
     second: Time,
     spent: u32,
 }
 
 impl Budget {
-    fn allows(&mut self, now: Time, limit: u32) -> bool {
+    pub(in crate::transport) fn allows(&mut self, now: Time, limit: u32) -> bool {
         if now.since(self.second) >= SECOND {
             *self = Budget { second: now, spent: 0 };
         }
