@@ -220,6 +220,7 @@ impl Driver {
             self.observers.say(move || {
                 tracing::error!(target: "hustings::election", %group, "user work did not end: leaving all the same");
             });
+            self.observers.hand_over();
             return self.retire(at);
         }
         if group.notice_pause(now, &mut self.out) {

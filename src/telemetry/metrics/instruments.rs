@@ -194,11 +194,26 @@ fn observe_workload(meter: &Meter, nodes: &Nodes) {
         busy.observe(vitals.workload().busy().as_secs_f64(), &node.attributes);
     });
     busy.with_description(entry_of.meaning).with_callback(read).build();
-    observe_count(meter, nodes, "raft.telemetry.dropped", |node, _, dropped| {
+    observe_gauge(meter, nodes, "raft.driver.observers.waiting", |node, vitals, waiting| {
+        let items = u32::try_from(vitals.workload().observers().waiting()).unwrap_or(u32::MAX);
+        waiting.observe(f64::from(items), &node.attributes);
+    });
+    observe_count(meter, nodes, "raft.driver.turned_away", |node, vitals, requests| {
+        requests.observe(vitals.workload().turned_away(), &node.attributes);
+    });
+    observe_count(meter, nodes, "raft.telemetry.dropped", |node, vitals, dropped| {
         let Drops { elections, spans, events } = &*node.drops;
-        for (item, count) in [("election", elections), ("span", spans), ("event", events)] {
-            let attributes = [keys::code("raft.telemetry.item", item)];
-            dropped.observe(count.load(Ordering::Relaxed), &node.with(&attributes));
+        let backlog = vitals.workload().observers();
+        let counts = [
+            ("election", elections.load(Ordering::Relaxed)),
+            ("span", spans.load(Ordering::Relaxed)),
+            ("event", events.load(Ordering::Relaxed)),
+            ("observed_event", backlog.events_left_out()),
+            ("observed_sample", backlog.samples_left_out()),
+            ("context", backlog.contexts_missed()),
+        ];
+        for (item, count) in counts {
+            dropped.observe(count, &node.with(&[keys::code("raft.telemetry.item", item)]));
         }
     });
 }

@@ -137,11 +137,25 @@ pub const METRICS: &[Metric] = {
             "for how long the driver was awake; the same for all groups of it",
         ),
         metric(
+            "raft.driver.observers.waiting",
+            Gauge,
+            "{item}",
+            &[],
+            "what observers are yet to be shown: how far behind they are; the same for all groups of a driver",
+        ),
+        metric(
+            "raft.driver.turned_away",
+            Counter,
+            "{request}",
+            &[],
+            "requests that were refused unread: foreign, or too many; the same for all groups of a driver",
+        ),
+        metric(
             "raft.telemetry.dropped",
             Counter,
             "{item}",
             &["raft.telemetry.item"],
-            "elections, spans and events of spans that were left out",
+            "elections, spans and events of spans that were left out; what observers that were behind were not shown, and contexts that they did not give in time",
         ),
     ]
 };
