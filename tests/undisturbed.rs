@@ -391,7 +391,7 @@ async fn a_transport_that_panics_costs_no_lease() {
     }
 }
 
-/// The smallest timing that is accepted works: an office is lost only where a loop came round later than it allows for.
+/// E10: the smallest timing that is accepted works: an office is lost only where a loop came round later than it allows for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_smallest_timing_loses_no_lease_by_itself() {
     let smallest = (1..)

@@ -159,9 +159,7 @@ impl Observers {
         }
         group.pulse.note_output(now, &group.node, out);
         for beat in group.pulse.take_beats() {
-            if self.has_room_for_samples() {
-                self.parcel.push(Showing::Beat(beat));
-            }
+            self.show_beat(beat);
         }
         self.show_news(now, group, out.requests.iter().any(is_heartbeat));
     }
@@ -171,6 +169,12 @@ impl Observers {
             self.parcel.push(Showing::Event(event.clone()));
         } else {
             self.workload.observers().leave_out_event();
+        }
+    }
+
+    fn show_beat(&mut self, beat: Beat) {
+        if self.has_room_for_samples() {
+            self.parcel.push(Showing::Beat(beat));
         }
     }
 
@@ -263,5 +267,100 @@ impl Observers {
                 );
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::mpsc as gate;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::event::Role;
+    use crate::message::Identity;
+    use crate::observer::BeatKind;
+    use crate::record::HardState;
+    use crate::types::{ClusterId, DiskId, NodeId, Term};
+
+    fn who() -> Arc<Identity> {
+        let name = NodeId::new("a").expect("a name");
+        let config = Config::new(ClusterId::new("test").expect("a name"), name.clone(), vec![name]);
+        Arc::new(Identity::of(&config, &HardState::new(DiskId(1), config.timing.promise_max)))
+    }
+
+    fn event(sequence: u64) -> Event {
+        let kind = EventKind::Paused { duration: Duration::ZERO };
+        let (at, term, role) = (Time::ZERO, Term(1), Role::Follower);
+        Event { at, sequence, who: who(), term, role, leader: None, voted_for: None, kind }
+    }
+
+    fn beat(number: u64) -> Beat {
+        Beat { at: Time::ZERO, who: who(), term: Term(1), kind: BeatKind::Round { number, gap: None } }
+    }
+
+    /// Stands still at its first event until it is let go.
+    struct Counter {
+        gate: gate::Receiver<()>,
+        events: Arc<AtomicU64>,
+        beats: Arc<AtomicU64>,
+    }
+
+    impl Observer for Counter {
+        fn observe(&mut self, event: &Event) {
+            if event.sequence == 0 {
+                let _ = self.gate.recv();
+            }
+            let before = self.events.fetch_add(1, Ordering::SeqCst);
+            assert_eq!(before, event.sequence, "in order");
+        }
+
+        fn beat(&mut self, _: &Beat) {
+            self.beats.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_falls_behind_loses_samples_and_no_event() {
+        const MANY: u64 = 10_000;
+        let (open, closed) = gate::channel();
+        let (events, beats) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let counter = Counter { gate: closed, events: events.clone(), beats: beats.clone() };
+        let workload = Arc::<Workload>::default();
+        let clock = Clock::default();
+        let mut observers =
+            Observers::start(vec![Box::new(counter)], None, std::iter::empty(), &workload, &clock).expect("a thread");
+        for number in 0..MANY {
+            observers.show_event(&event(number));
+            observers.show_beat(beat(number));
+            observers.hand_over();
+        }
+        let left_out = workload.observers().samples_left_out();
+        assert!(left_out > MANY / 2 && workload.observers().events_left_out() == 0, "{left_out}");
+        assert!(workload.observers().slow_for(clock.now()).is_some());
+        open.send(()).expect("it waits");
+        observers.finish().await;
+        assert_eq!(events.load(Ordering::SeqCst), MANY);
+        assert_eq!(beats.load(Ordering::SeqCst), MANY - left_out);
+    }
+
+    /// However long it stands still, the memory that waits for it is bounded.
+    #[tokio::test]
+    async fn what_waits_is_bounded() {
+        let (open, closed) = gate::channel();
+        let (events, beats) = (Arc::default(), Arc::default());
+        let counter = Counter { gate: closed, events, beats };
+        let workload = Arc::<Workload>::default();
+        let clock = Clock::default();
+        let mut observers =
+            Observers::start(vec![Box::new(counter)], None, std::iter::empty(), &workload, &clock).expect("a thread");
+        for number in 0..u64::try_from(EVENTS_WAITING_MAX).expect("small") + 100 {
+            observers.show_event(&event(number));
+            observers.hand_over();
+        }
+        assert!(workload.observers().waiting() <= EVENTS_WAITING_MAX);
+        assert!(workload.observers().events_left_out() >= 99);
+        open.send(()).expect("it waits");
+        observers.finish().await;
     }
 }

@@ -127,6 +127,10 @@ impl Driver {
             Incoming::Request { request, context, peer, reply } => {
                 // A group that is not here is refused, with a reason, by one that is.
                 let at = self.names.get(&request.from.group).copied().unwrap_or(0);
+                if self.groups.get(at).is_none_or(Option::is_none) {
+                    // It has left: the channel that is dropped says so.
+                    return;
+                }
                 let call = self.next_call;
                 self.next_call = CallId(call.0.wrapping_add(1));
                 self.open.insert(call, (at, reply));

@@ -230,5 +230,9 @@ pub const ATTRIBUTES: &[Attribute] = &[
     text("raft.link.authorized_by", "the other trace of a link of that type"),
     // Of metrics alone.
     one_of("network.io.direction", &["transmit", "receive"], "which way"),
-    one_of("raft.telemetry.item", &["election", "span", "event"], "what was left out"),
+    one_of(
+        "raft.telemetry.item",
+        &["election", "span", "event", "observed_event", "observed_sample", "context"],
+        "what was left out",
+    ),
 ];
