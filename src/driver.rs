@@ -7,9 +7,9 @@
 //! ask, what users wish, and last what strangers ask. No code of a user and no log line runs on the loop, but for the
 //! calls of a transport, and those that panic harm nobody else.
 //!
-//! After every step, in this order: the guards see what changed; the write starts; the observers are handed the events;
-//! the messages leave, each that an event announced once the observers have seen it, or after a short while without;
-//! the replies leave. A guard is therefore revoked before anybody else can hear of it (PROPERTIES E5).
+//! After every step, in this order: the guards see what changed; the write starts; the observers are handed the events, at
+//! once where a message needs its trace context and else once the messages are on their way; the messages leave, each
+//! that waits for a context for a short while at most; the replies leave. A guard is therefore revoked before anybody else can hear of it (PROPERTIES E5).
 
 mod audience;
 mod calls;

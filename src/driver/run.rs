@@ -31,6 +31,8 @@ use crate::transport::{AnyTransport, Condition, Health};
 use crate::types::{GroupId, NodeId, Time};
 use reception::Woken;
 
+/// How many turns of the other tasks a message takes to its socket: its own task, and that of its connection.
+const LEAVING_TURNS: usize = 2;
 /// How long the transport may take to close its connections.
 const STOP_MAX: Duration = Duration::from_secs(2);
 
@@ -120,7 +122,7 @@ impl Driver {
             let node = Node::new(config, state, driver.clock.random(), now, &mut driver.out);
             let vitals = Arc::new(Vitals::new(node.identity().clone(), driver.workload.clone()));
             driver.observers.attach(&vitals);
-            driver.doors.inbox.desk().serve(node.identity().clone());
+            driver.doors.inbox.desk().serve(node.identity());
             let pulse = Pulse::new(&node, vitals, beat_every);
             driver.groups.push(Some(Group::new(node, pulse, drain_limit, driver.clock.clone())));
             driver.listed.push(None);
@@ -150,6 +152,13 @@ impl Driver {
 
     async fn serve(mut self) {
         while self.groups.iter().any(Option::is_some) {
+            if self.observers.have_more() {
+                // To wake them may cost this thread its turn: what is on its way leaves first.
+                for _ in 0..LEAVING_TURNS {
+                    tokio::task::yield_now().await;
+                }
+                self.observers.hand_over();
+            }
             let next = self.deadlines.first().map_or(Time::NEVER, |(at, _)| *at);
             self.doors.inbox.condition().due(next);
             let (letters, arrivals) = (&mut self.doors.letters, &mut self.doors.arrivals);
@@ -282,7 +291,9 @@ impl Driver {
             let unseen = is_heartbeat(request) && !group.pulse.is_picked(request.id);
             self.asked.push(if unseen { None } else { self.observers.ask(at, Some(request.id)) });
         }
-        self.observers.hand_over();
+        if self.asked.iter().any(Option::is_some) {
+            self.observers.hand_over();
+        }
         for (mut request, contexts) in out.requests.drain(..).zip(self.asked.drain(..)) {
             let beat = is_heartbeat(&request).then(|| group.pulse.vitals().clone());
             if let RequestBody::AppendEntries { election, .. } = &mut request.body {

@@ -229,7 +229,12 @@ impl Observers {
         *known
     }
 
-    /// Hands over what this step had to show.
+    /// Whether something was not handed over yet.
+    pub(super) fn have_more(&self) -> bool {
+        !self.parcel.is_empty()
+    }
+
+    /// Hands over what there is to show.
     pub(super) fn hand_over(&mut self) {
         if self.parcel.is_empty() {
             return;

@@ -192,7 +192,7 @@ mod tests {
 
     fn door() -> (Inbox, Arrivals) {
         let (inbox, arrivals) = Inbox::of_driver(Clock::default());
-        inbox.desk().serve(identity("test", "a"));
+        inbox.desk().serve(&identity("test", "a"));
         inbox.desk().list(["a", "b"].map(|name| NodeId::new(name).expect("a name")).iter());
         (inbox, arrivals)
     }

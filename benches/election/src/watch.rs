@@ -80,13 +80,10 @@ impl Watch {
             }
         }
         pulse.note_output(now, node, out);
-        if let Some(beats) = pulse.take_beats() {
+        for beat in pulse.take_beats() {
             if let Some(telemetry) = &mut self.telemetry {
-                for beat in &beats {
-                    let _ = catch_unwind(AssertUnwindSafe(|| telemetry.observer.beat(beat)));
-                }
+                let _ = catch_unwind(AssertUnwindSafe(|| telemetry.observer.beat(&beat)));
             }
-            pulse.shown(beats);
         }
         std::hint::black_box(self.collective.news(now, node, out.requests.iter().any(is_heartbeat)));
         let Some(telemetry) = &mut self.telemetry else { return };

@@ -105,8 +105,8 @@ impl Desk {
     }
 
     /// A group that is served here.
-    pub(crate) fn serve(&self, who: Arc<Identity>) {
-        self.known().groups.insert(who.group.clone(), Arc::new(stranger_s_view(&who)));
+    pub(crate) fn serve(&self, who: &Identity) {
+        self.known().groups.insert(who.group.clone(), Arc::new(stranger_s_view(who)));
     }
 
     /// The nodes that the newest records of all groups list.
