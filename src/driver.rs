@@ -3,8 +3,8 @@
 //! One loop serves every group of a process: one queue of deadlines on one precise timer, one writer thread, one thread
 //! for all observers, and a short task for each request under way. Nothing is a thread or a task for each group.
 //!
-//! What this node waits for comes first: answers, its disk, the end of its work; then news of connections, what members
-//! ask, what users wish, and last what strangers ask. No code of a user and no log line runs on the loop, but for the
+//! What this node waits for comes first: answers and its disk; then news of connections, what users wish and the end of
+//! their work, what members ask, and last what strangers ask. No code of a user and no log line runs on the loop, but for the
 //! calls of a transport, and those that panic harm nobody else.
 //!
 //! After every step, in this order: the guards see what changed; the write starts; the observers are handed the events, at

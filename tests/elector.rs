@@ -676,7 +676,7 @@ async fn a_leader_that_stood_still_wakes_without_its_guard_and_disturbs_nobody()
     assert!(patiently(proclaimed).await.expect("no panic").is_err());
     assert!(successor.is_valid(), "waking up disturbed the new leader");
     assert_eq!(cluster.electors[old].view().term, successor.fence().term(), "it campaigned before it read");
-    assert!(paused.load(Ordering::SeqCst) > 0);
+    until("it says why", async || (paused.load(Ordering::SeqCst) > 0).then_some(())).await;
 }
 
 /// Work that blocks its thread cannot be dropped; its guard says no all the same.

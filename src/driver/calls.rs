@@ -1,6 +1,7 @@
 //! Outgoing requests: each a short task of its own, so that a dead peer delays nobody.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,6 +89,14 @@ impl Calls {
             None => peers.entry(to.clone()).or_default(),
         };
         (Arc::strong_count(token) <= OUTSTANDING_MAX).then(|| token.clone())
+    }
+}
+
+/// Tells a transport, which may be a user's and may panic, where a node is. An error says why it does not know now.
+pub(super) fn reach(transport: &dyn AnyTransport, node: &NodeId, address: &str) -> Result<(), String> {
+    match catch_unwind(AssertUnwindSafe(|| transport.reach(node, address))) {
+        Ok(reached) => reached.map_err(|error| error.to_string()),
+        Err(_) => Err("the transport panicked".into()),
     }
 }
 

@@ -111,9 +111,10 @@ pub(crate) struct Mail {
 /// What lies in it.
 #[derive(Debug)]
 pub(crate) struct Letters {
-    /// What this node waits for: answers to its requests, its disk, the end of its work. Bounded by what is under way.
+    /// What this node waits for: answers to its requests, its disk. Bounded by what is under way.
     pub(crate) own: mpsc::UnboundedReceiver<Parcel>,
-    /// What its users wish. Bounded by who waits for an answer.
+    /// What its users wish, and the end of their work: in the order in which they came, since who orders a hand-over and then
+    /// ends the work means that order. Bounded by who waits for an answer.
     pub(crate) wishes: mpsc::UnboundedReceiver<Parcel>,
 }
 
@@ -127,9 +128,7 @@ impl Mail {
     /// Says whether the driver still lives.
     pub(crate) fn send(&self, parcel: Parcel) -> bool {
         match &parcel {
-            Parcel::Command(_, Command::WorkEnded { .. }) | Parcel::Input(..) | Parcel::Forget(_) => {
-                self.own.send(parcel).is_ok()
-            }
+            Parcel::Input(..) | Parcel::Forget(_) => self.own.send(parcel).is_ok(),
             Parcel::Command(..) => self.wishes.send(parcel).is_ok(),
         }
     }

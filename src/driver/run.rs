@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::calls::Calls;
+use super::calls::{Calls, reach};
 use super::collective::members;
 use super::command::{
     ChangeFailure, Command, NotLeading, Parcel, ProclaimFailure, Transfer, TransferFailure, Waiter, tell,
@@ -166,9 +166,9 @@ impl Driver {
                 biased;
                 Some(parcel) = letters.own.recv() => Woken::Own(parcel),
                 Some(news) = arrivals.news.recv() => Woken::News(news),
+                Some(wish) = letters.wishes.recv() => Woken::Wish(wish),
                 Some(request) = arrivals.members.recv() => Woken::Member(request),
                 () = self.timer.until(next) => Woken::Deadline,
-                Some(wish) = letters.wishes.recv() => Woken::Wish(wish),
                 Some(request) = arrivals.strangers.recv() => Woken::Stranger(request),
             };
             let woke = self.clock.now();
@@ -546,14 +546,6 @@ fn answer(at: usize, mut reply: Reply, sender: oneshot::Sender<Reply>, observers
         }
         let _ = sender.send(reply);
     });
-}
-
-/// Tells a transport, which may be a user's and may panic, where a node is. An error says why it does not know now.
-fn reach(transport: &dyn AnyTransport, node: &NodeId, address: &str) -> Result<(), String> {
-    match catch_unwind(AssertUnwindSafe(|| transport.reach(node, address))) {
-        Ok(reached) => reached.map_err(|error| error.to_string()),
-        Err(_) => Err("the transport panicked".into()),
-    }
 }
 
 /// Says that the member has stopped, also when the driver panicked.

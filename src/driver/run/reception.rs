@@ -68,17 +68,17 @@ impl Driver {
         if let Ok(news) = arrivals.news.try_recv() {
             return Some(Woken::News(news));
         }
-        if turn.members > 0
-            && let Ok(request) = arrivals.members.try_recv()
-        {
-            turn.members -= 1;
-            return Some(Woken::Member(request));
-        }
         if turn.wishes > 0
             && let Ok(wish) = letters.wishes.try_recv()
         {
             turn.wishes -= 1;
             return Some(Woken::Wish(wish));
+        }
+        if turn.members > 0
+            && let Ok(request) = arrivals.members.try_recv()
+        {
+            turn.members -= 1;
+            return Some(Woken::Member(request));
         }
         if turn.strangers > 0
             && let Ok(request) = arrivals.strangers.try_recv()
