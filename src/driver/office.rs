@@ -15,8 +15,8 @@ use crate::promise::Lease;
 use crate::types::{Term, Time, TraceContext};
 
 /// How long work waits for its election to be known, where it begins sooner than the observers have seen it.
-const INTRODUCTION_MAX: Duration = Duration::from_millis(2);
-const INTRODUCTION_TURNS_MAX: usize = 4096;
+const INTRODUCTION_MAX: Duration = Duration::from_millis(20);
+const INTRODUCTION_TURNS_MAX: usize = 65_536;
 
 /// Why leadership was lost, or is being given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
