@@ -68,7 +68,7 @@ impl Audience {
             Showing::Order(order) => self.show(|observer| observer.order(&order)),
             // A subscriber that panics harms nobody else.
             Showing::Say(what) => drop(catch_unwind(AssertUnwindSafe(what))),
-            Showing::Office(group, office) => drop(office.election.set(self.publish_election(group))),
+            Showing::Office(group, office) => office.introduce(self.publish_election(group)),
             Showing::Ask(ask) => self.answer(ask),
             Showing::End => {}
         }

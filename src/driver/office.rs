@@ -14,10 +14,6 @@ use crate::mutant::{self, Mutant};
 use crate::promise::Lease;
 use crate::types::{Term, Time, TraceContext};
 
-/// How long work waits for its election to be known, where it begins sooner than the observers have seen it.
-const INTRODUCTION_MAX: Duration = Duration::from_millis(20);
-const INTRODUCTION_TURNS_MAX: usize = 65_536;
-
 /// Why leadership was lost, or is being given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -74,6 +70,7 @@ pub(crate) struct Office {
     pub(crate) term: Term,
     /// The context of the election that led to it.
     pub(crate) election: OnceLock<TraceContext>,
+    introduced: CancellationToken,
     clock: Clock,
     margin: Duration,
     begin: AtomicU64,
@@ -92,6 +89,7 @@ impl Office {
         Office {
             term,
             election: OnceLock::new(),
+            introduced: CancellationToken::new(),
             clock,
             margin: timing.margin(),
             begin: AtomicU64::new(u64::MAX),
@@ -145,14 +143,17 @@ impl Office {
         }
     }
 
-    /// Waits until the observers have said which election led here, and no longer than a moment: they may stand still.
+    /// Says which election led here. The first to say it is believed.
+    pub(crate) fn introduce(&self, election: TraceContext) {
+        let _ = self.election.set(election);
+        self.introduced.cancel();
+    }
+
+    /// Waits until somebody has said which election led here; the driver sees to it that somebody does, soon.
     pub(crate) async fn introduced(&self) {
-        let until = self.clock.now() + INTRODUCTION_MAX;
-        for _ in 0..INTRODUCTION_TURNS_MAX {
-            if self.election.get().is_some() || self.clock.now() >= until {
-                return;
-            }
-            tokio::task::yield_now().await;
+        tokio::select! {
+            () = self.introduced.cancelled() => {}
+            () = self.token.cancelled() => {}
         }
     }
 

@@ -25,6 +25,8 @@ use crate::types::{GroupId, Time, TraceContext};
 
 /// How long a request waits for its trace context: far below a succession slot.
 const CONTEXT_MAX: Duration = Duration::from_millis(2);
+/// How long work waits for its election to be known, where it begins sooner than the observers have seen that.
+const INTRODUCTION_MAX: Duration = Duration::from_millis(50);
 /// How many items may wait to be shown before heartbeat samples and states of the group are left out, and counted.
 const SAMPLES_WAITING_MAX: usize = 4096;
 /// How many may wait before events are left out, too: an observer that stands still for good must not fill the memory.
@@ -155,6 +157,12 @@ impl Observers {
             }
             if let (EventKind::Elected { .. }, Some(office)) = (&event.kind, group.office()) {
                 self.parcel.push(Showing::Office(at, office.clone()));
+                // Work does not wait for observers that stand still.
+                let office = office.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(INTRODUCTION_MAX).await;
+                    office.introduce(TraceContext::NONE);
+                });
             }
         }
         group.pulse.note_output(now, &group.node, out);
