@@ -15,12 +15,14 @@ mod office;
 mod pulse;
 mod run;
 mod show;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod timer;
 mod view;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,7 +41,7 @@ pub use view::{Cause, Events, View, ViewWatch};
 
 use crate::config::Config;
 use crate::event::Event;
-use crate::observer::{Observer, Propagator};
+use crate::observer::{Condition, Observer, Propagator};
 use crate::record::Member;
 use crate::storage::{Storage, StorageError};
 use crate::transport::{AnyTransport, HealthWatch, Inbox, Incoming, TransportError};
@@ -57,6 +59,8 @@ pub(crate) struct Setup {
     pub(crate) drain_limit: Duration,
     /// One round of heartbeats in so many is shown to the observers.
     pub(crate) beat_every: u64,
+    /// Where the members are, as far as this node was told.
+    pub(crate) addresses: BTreeMap<NodeId, Arc<str>>,
     /// Run as a task of the caller's runtime, and not on a thread of its own.
     pub(crate) on_current_runtime: bool,
 }
@@ -80,6 +84,7 @@ pub(crate) struct Handle {
     pub(crate) events: broadcast::WeakSender<Arc<Event>>,
     pub(crate) proclaimed: watch::Receiver<Option<Bytes>>,
     pub(crate) members: watch::Receiver<Vec<Member>>,
+    pub(crate) conditions: watch::Receiver<Vec<Condition>>,
     pub(crate) inbox: Inbox,
     pub(crate) health: HealthWatch,
     pub(crate) ended: CancellationToken,

@@ -42,7 +42,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 pub use crate::driver::{Cause, Events, LossCause, StartWhen, View, ViewWatch};
-pub use crate::transport::{Health, HealthWatch};
+pub use crate::transport::{Health, HealthWatch, Unready};
 pub use builder::{DRAIN_LIMIT, ElectorBuilder, HEARTBEATS_PER_TRACE};
 pub use carrier::CarrierError;
 pub use error::{
@@ -52,6 +52,7 @@ pub use error::{
 pub use leadership::{CancelToken, Fence, Leadership};
 pub use readiness::Readiness;
 
+pub use crate::observer::condition::{Condition, ConditionKind, PeerCause, PeerState};
 pub use crate::observer::{CollectiveState, DiskState, MemberState, STATUS_LEN_MAX};
 #[cfg(feature = "telemetry")]
 pub use crate::telemetry::LinkOutcome;
@@ -347,13 +348,14 @@ impl Elector {
         self.shared.handle.inbox.handle(request, context, peer).await
     }
 
-    /// Whether this member does its part: following is doing it.
+    /// Whether this member does its part: following is doing it, and so is waiting. For a liveness probe; whether it is of use
+    /// to the others yet is another question ([`Elector::readiness`]).
     #[must_use]
     pub fn health(&self) -> Health {
         self.shared.handle.health.current()
     }
 
-    /// Watches whether this member does its part.
+    /// Watches whether this member does its part, and whether it is ready.
     #[must_use]
     pub fn watch_health(&self) -> HealthWatch {
         self.shared.handle.health.clone()
@@ -362,7 +364,13 @@ impl Elector {
     /// What to answer to a readiness probe over HTTP. The built-in transport answers those over gRPC itself.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        Readiness::new(self.health(), &self.shared.handle.node, &self.shared.group, self.view())
+        Readiness::new(&self.shared.handle.health, &self.shared.handle.node, &self.shared.group, self.view())
+    }
+
+    /// What lasts here and should not, as far as it was told in the log: nothing, on a member that is well.
+    #[must_use]
+    pub fn conditions(&self) -> Vec<Condition> {
+        self.shared.handle.conditions.borrow().clone()
     }
 
     /// How late the driver served its newest deadline, and the latest ever.

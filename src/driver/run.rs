@@ -1,5 +1,7 @@
 //! The loop itself.
 
+mod attend;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use super::group::Group;
 use super::office::LossCause;
 use super::pulse::{Pulse, is_heartbeat};
 use super::show::{Observers, ask};
+use super::standing::Standing;
 use super::timer::Timer;
 use super::writer::{Job, Writer};
 use super::{Doors, Handle, Setup, StartFailure};
@@ -73,7 +76,7 @@ struct Driver {
 
 impl Driver {
     async fn build(setup: Setup, doors: Doors) -> Result<Driver, StartFailure> {
-        let Setup { configs, storage, transport, observers, propagator, drain_limit, beat_every, .. } = setup;
+        let Setup { configs, storage, transport, observers, propagator, drain_limit, beat_every, addresses, .. } = setup;
         let (writer, states) =
             Writer::start(storage, configs.clone(), doors.mail.clone()).await.map_err(StartFailure::Storage)?;
         if let Err(error) = transport.start(doors.inbox.clone()).await {
@@ -106,7 +109,8 @@ impl Driver {
             let vitals = Arc::new(Vitals::new(node.identity().clone(), driver.workload.clone()));
             driver.observers.show(|observer| observer.attach(&vitals));
             let pulse = Pulse::new(&node, vitals, beat_every);
-            driver.groups.push(Some(Group::new(node, pulse, drain_limit)));
+            let standing = Standing::new(addresses.clone());
+            driver.groups.push(Some(Group::new(node, pulse, standing, drain_limit)));
             driver.carry_out(at, now);
         }
         Ok(driver)
@@ -123,6 +127,7 @@ impl Driver {
             events: published.events.downgrade(),
             proclaimed: published.proclaimed.subscribe(),
             members: published.members.subscribe(),
+            conditions: group.standing.conditions(),
             inbox: self.doors.inbox.clone(),
             health: self.doors.inbox.health(),
             ended: self.doors.ended.clone(),
@@ -236,6 +241,7 @@ impl Driver {
             self.step(at, Input::Tick);
         }
         self.hand_out(at);
+        self.attend(at, now);
         self.rearm(at, now);
     }
 
@@ -259,6 +265,8 @@ impl Driver {
         match parcel {
             Parcel::Input(at, input) => self.input(at, input),
             Parcel::Command(at, command) => self.command(at, command),
+            Parcel::Probed(at, reply) => self.take_probed(at, &reply),
+            Parcel::Stray { group, asked, who } => self.take_stray(group, &asked, &who),
             Parcel::Forget(node) => self.forget(&node),
         }
     }
@@ -284,6 +292,7 @@ impl Driver {
         }
         group.pulse.note_input(now, &group.node, &input);
         group.collective.note_input(now, &group.node, &input);
+        group.standing.note_input(now, &group.node, &input);
         group.node.step(now, input, &mut self.out);
         self.carry_out(at, now);
     }
@@ -304,6 +313,7 @@ impl Driver {
             self.doors.inbox.condition().worsen(Health::StorageFailed);
         }
         self.observers.show_output(now, group, out);
+        group.standing.note_output(now, &group.node, out);
         group.stream(&out.events);
         // The same for all of them.
         let mut led_by = None;
@@ -349,12 +359,14 @@ impl Driver {
         if group.node.role() == Role::Stopped {
             self.retire(at);
         } else {
+            self.attend(at, now);
             self.rearm(at, now);
         }
     }
 
     fn hand_out(&mut self, at: usize) {
         let now = clock::now();
+        self.resume_shutdown(at, now);
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
         let starts = group.can_start_work(now);
         if !starts && !group.can_join_work(now) {
@@ -427,8 +439,11 @@ impl Driver {
             Command::Shutdown => {
                 group.wish(LossCause::ShuttingDown);
                 group.leave_by(clock::now());
+                let waits = group.shutdown_must_wait(clock::now());
                 self.note_leaving();
-                self.input(at, Input::Shutdown);
+                if !waits {
+                    self.input(at, Input::Shutdown);
+                }
             }
             Command::WorkEnded { term } => {
                 if group.end_work(term) {
@@ -470,8 +485,11 @@ impl Driver {
         if let Err(refused) = group.node.can_change(change, &node) {
             return tell(reply, Err(ChangeFailure::Refused(refused)));
         }
-        if let Some(Err(error)) = address.map(|address| self.transport.reach(&node, &address)) {
+        if let Some(Err(error)) = address.as_ref().map(|address| self.transport.reach(&node, address)) {
             return tell(reply, Err(ChangeFailure::Address(error.to_string())));
+        }
+        if let Some(address) = &address {
+            group.standing.note_address(&node, address);
         }
         group.wait(Waiter::Change { change, node: node.clone(), reply });
         self.input(

@@ -273,6 +273,8 @@ impl ElectorBuilder {
         }
         let recent = Recent::new(self.explained);
         self.observers.insert(0, Box::new(recent.clone()));
+        let named = |(node, address): &(String, Option<String>)| Some((NodeId::new(node).ok()?, address.as_deref()?.into()));
+        let addresses = self.peers.iter().filter_map(named).collect();
         let group = config.group.clone();
         let start_when = self.start_when;
         let setup = Setup {
@@ -281,6 +283,7 @@ impl ElectorBuilder {
             transport,
             observers: self.observers,
             propagator: self.propagator.unwrap_or_else(|| Box::new(NoPropagator)),
+            addresses,
             drain_limit: self.drain_limit,
             on_current_runtime: self.on_current_runtime,
             beat_every: self.beat_every.into(),
