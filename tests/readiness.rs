@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hustings::config::Timing;
 use hustings::elector::{Elector, ElectorBuilder, Health, Unready};
-use hustings::event::{Event, EventKind};
+use hustings::event::{Event, EventKind, RecordCause};
 use hustings::transport::memory::MemoryNetwork;
 use hustings::types::NodeId;
 
@@ -33,12 +34,14 @@ struct Cluster {
     peers: Peers,
     founded: Arc<Mutex<BTreeSet<u64>>>,
     fences: Arc<Mutex<BTreeSet<u64>>>,
+    /// How many records that name a disk were begun.
+    namings: Arc<AtomicUsize>,
 }
 
 impl Cluster {
     fn new() -> Cluster {
         let root = tempfile::tempdir().expect("a directory");
-        Cluster { root, peers: free_addresses(), founded: Arc::default(), fences: Arc::default() }
+        Cluster { root, peers: free_addresses(), founded: Arc::default(), fences: Arc::default(), namings: Arc::default() }
     }
 
     fn disk(&self, at: usize) -> PathBuf {
@@ -46,7 +49,7 @@ impl Cluster {
     }
 
     fn builder(&self, at: usize, list: &Peers) -> ElectorBuilder {
-        let (founded, fences) = (self.founded.clone(), self.fences.clone());
+        let (founded, fences, namings) = (self.founded.clone(), self.fences.clone(), self.namings.clone());
         Elector::builder()
             .cluster("readiness")
             .node(NAMES[at])
@@ -57,6 +60,9 @@ impl Cluster {
             .observer(move |event: &Event| match event.kind {
                 EventKind::Founded { founding, .. } => drop(founded.lock().unwrap().insert(founding.0)),
                 EventKind::Established { .. } => drop(fences.lock().unwrap().insert(event.term.0)),
+                EventKind::RecordAppended { cause: RecordCause::Naming, .. } => {
+                    namings.fetch_add(1, Ordering::SeqCst);
+                }
                 _ => {}
             })
     }
@@ -210,11 +216,16 @@ async fn a_leader_does_not_leave_before_the_disk_that_it_names_has_its_vote() {
         let leader = view.leader.expect("asked for");
         let leader = NAMES.iter().position(|name| *name == leader.as_str()).expect("a member");
         let wiped = (leader + 1) % 3;
+        let begun = cluster.namings.load(Ordering::SeqCst);
         electors[wiped].shutdown().await;
         std::fs::remove_dir_all(cluster.disk(wiped)).expect("its disk is emptied");
         electors[wiped] = cluster.start(wiped, &cluster.peers).await;
-        // As soon as the leader hears of it, and long before the disk has its vote.
-        electors[wiped].watch().wait_for(|view| view.leader.is_some()).await.expect("it runs");
+        // As soon as the leader has begun, and before the disk has its vote.
+        let end = Instant::now() + PATIENCE;
+        while cluster.namings.load(Ordering::SeqCst) == begun {
+            assert!(Instant::now() < end, "nobody names it");
+            tokio::task::yield_now().await;
+        }
         electors[leader].shutdown().await;
         let rest: Vec<Elector> = (0..3).filter(|at| *at != leader).map(|at| electors[at].clone()).collect();
         somebody_works(&rest).await;
