@@ -4,9 +4,70 @@
 //! it would outlive its promises. Elsewhere the monotonic clock is all there is: macOS' and Windows' may stop in sleep,
 //! so that a leader that slept believes its lease until the first message tells it otherwise.
 
+mod timer;
+
 use std::time::{Duration, SystemTime};
 
+pub(crate) use timer::Timer;
+
 use crate::types::Time;
+
+/// The clock of one node, with its timers and its chance: the machine's own, or one that a simulation keeps.
+///
+/// Everything that runs for a node asks this, and never the global [`now`], so that a simulation can give each node a
+/// clock of its own. Without the feature `sim` it is nothing at all, and asking it is asking the machine.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Clock {
+    #[cfg(feature = "sim")]
+    simulated: Option<std::sync::Arc<dyn Simulated>>,
+}
+
+/// What a simulation puts in the place of the machine's clock and chance.
+#[cfg(feature = "sim")]
+pub(crate) trait Simulated: std::fmt::Debug + Send + Sync {
+    /// Now, by the clock of this node.
+    fn now(&self) -> Time;
+    /// Returns at `at` of this node's clock, or soon after.
+    fn until(&self, at: Time) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+    /// A number from the seed.
+    fn random(&self) -> u64;
+}
+
+impl Clock {
+    /// A clock that a simulation keeps.
+    #[cfg(feature = "sim")]
+    #[expect(dead_code, reason = "the simulation of the whole stack is the one caller")]
+    pub(crate) fn simulated(by: std::sync::Arc<dyn Simulated>) -> Clock {
+        Clock { simulated: Some(by) }
+    }
+
+    /// Now, on the clock of the protocol.
+    pub(crate) fn now(&self) -> Time {
+        #[cfg(feature = "sim")]
+        if let Some(simulated) = &self.simulated {
+            return simulated.now();
+        }
+        now()
+    }
+
+    /// A timer for deadlines on this clock. Must be called in a runtime with its I/O and time drivers enabled.
+    pub(crate) fn timer(&self) -> Timer {
+        #[cfg(feature = "sim")]
+        if let Some(simulated) = &self.simulated {
+            return Timer::Simulated(simulated.clone());
+        }
+        Timer::new()
+    }
+
+    /// A number that nobody can foresee.
+    pub(crate) fn random(&self) -> u64 {
+        #[cfg(feature = "sim")]
+        if let Some(simulated) = &self.simulated {
+            return simulated.random();
+        }
+        rand::random()
+    }
+}
 
 /// Now, on the clock of the protocol.
 #[must_use]

@@ -18,7 +18,6 @@ mod show;
 mod standing;
 #[cfg(test)]
 mod tests;
-mod timer;
 mod view;
 mod writer;
 
@@ -39,6 +38,7 @@ pub(crate) use command::{
 pub use office::LossCause;
 pub use view::{Cause, Events, View, ViewWatch};
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::event::Event;
 use crate::observer::{Condition, Observer, Propagator};
@@ -61,6 +61,8 @@ pub(crate) struct Setup {
     pub(crate) beat_every: u64,
     /// Where the members are, as far as this node was told.
     pub(crate) addresses: BTreeMap<NodeId, Arc<str>>,
+    /// The node's clock.
+    pub(crate) clock: Clock,
     /// Run as a task of the caller's runtime, and not on a thread of its own.
     pub(crate) on_current_runtime: bool,
 }
@@ -140,7 +142,7 @@ impl fmt::Debug for Setup {
 /// Recovers the groups' states, listens, and runs. Returns a handle for each group, in order; never waits for a peer.
 pub(crate) async fn start(setup: Setup) -> Result<Vec<Handle>, StartFailure> {
     let (mail, letters) = Mail::new();
-    let (inbox, incoming) = Inbox::new();
+    let (inbox, incoming) = Inbox::with_clock(setup.clock.clone());
     let doors = Doors { mail, letters, inbox, incoming, ended: CancellationToken::new(), lag: Arc::default() };
     let (started, handles) = oneshot::channel();
     let on_current_runtime = setup.on_current_runtime;

@@ -10,6 +10,7 @@ mod beat;
 mod collective;
 pub mod condition;
 pub mod journal;
+pub mod log;
 mod order;
 pub mod recent;
 mod vitals;

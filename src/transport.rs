@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clock::Clock;
 use crate::message::{CallError, Reply, Request};
 use crate::observer::Traffic;
 use crate::types::{NodeId, TraceContext};
@@ -129,8 +130,13 @@ impl Inbox {
     /// An inbox and its other end.
     #[must_use]
     pub fn new() -> (Inbox, mpsc::Receiver<Incoming>) {
+        Inbox::with_clock(Clock::default())
+    }
+
+    /// The inbox of a node whose clock a simulation may keep.
+    pub(crate) fn with_clock(clock: Clock) -> (Inbox, mpsc::Receiver<Incoming>) {
         let (sender, receiver) = mpsc::channel(INBOX_CAPACITY);
-        (Inbox { sender, traffic: Arc::default(), condition: Arc::default() }, receiver)
+        (Inbox { sender, traffic: Arc::default(), condition: Arc::new(Condition::with_clock(clock)) }, receiver)
     }
 
     /// Where a transport counts the bytes that it moves, so that the cost of coordination is known.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Mail, Parcel};
-use crate::clock;
+use crate::clock::Clock;
 use crate::config::Timing;
 use crate::message::{CallError, Identity, Reply, Request, RequestBody, RequestId};
 use crate::node::Input;
@@ -22,13 +22,14 @@ const GRACE: Duration = Duration::from_millis(20);
 pub(super) struct Calls {
     transport: Arc<dyn AnyTransport>,
     mail: Mail,
+    clock: Clock,
     /// For each group and peer a token that every call under way holds: its count is theirs.
     tokens: Vec<BTreeMap<NodeId, Arc<()>>>,
 }
 
 impl Calls {
-    pub(super) fn new(transport: Arc<dyn AnyTransport>, groups: usize, mail: Mail) -> Calls {
-        Calls { transport, mail, tokens: vec![BTreeMap::new(); groups] }
+    pub(super) fn new(transport: Arc<dyn AnyTransport>, groups: usize, mail: Mail, clock: Clock) -> Calls {
+        Calls { transport, mail, clock, tokens: vec![BTreeMap::new(); groups] }
     }
 
     /// `beat` counts it if it is a heartbeat and brings no answer.
@@ -82,9 +83,9 @@ impl Calls {
 
     /// Waits until every call has ended, or for at most `limit`: the last `Resign` should arrive.
     pub(super) async fn finish(&self, limit: Duration) {
-        let until = clock::now() + limit;
+        let until = self.clock.now() + limit;
         let busy = || self.tokens.iter().flat_map(BTreeMap::values).any(|token| Arc::strong_count(token) > 1);
-        while busy() && clock::now() < until {
+        while busy() && self.clock.now() < until {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

@@ -14,6 +14,7 @@ use super::office::{LossCause, Office};
 use super::pulse::Pulse;
 use super::standing::Standing;
 use super::view::{self, Cause, View};
+use crate::clock::Clock;
 use crate::event::{Change, ChangeOutcome, Event, EventKind, RecordCause, Role, TransferOutcome};
 use crate::node::{Input, Node, Output};
 use crate::record::{Member, RecordId};
@@ -62,6 +63,7 @@ pub(super) struct Group {
     /// What the user last asked for: why a guard is revoked before the term ends.
     wish: LossCause,
     drain_limit: Duration,
+    clock: Clock,
     /// It was told to leave.
     pub(super) leaving: bool,
     /// When a shutdown stops waiting for work that does not end.
@@ -72,7 +74,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(node: Node, pulse: Pulse, standing: Standing, drain_limit: Duration) -> Group {
+    pub(super) fn new(node: Node, pulse: Pulse, standing: Standing, drain_limit: Duration, clock: Clock) -> Group {
         let published = Published {
             view: watch::Sender::new(view::of(&node, Cause::Started)),
             events: broadcast::Sender::new(EVENTS_CAPACITY),
@@ -97,6 +99,7 @@ impl Group {
             work: None,
             wish: LossCause::Resigning,
             drain_limit,
+            clock,
             leaving: false,
             leave_at: Time::NEVER,
             shutdown_waits: None,
@@ -135,7 +138,7 @@ impl Group {
         }
         let Some(lease) = lease else { return };
         let config = self.node.config();
-        let office = self.office.get_or_insert_with(|| Arc::new(Office::new(term, &config.timing)));
+        let office = self.office.get_or_insert_with(|| Arc::new(Office::new(term, &config.timing, self.clock.clone())));
         if lease.revoked && !office.is_over() {
             office.drain_until(now + self.drain_limit);
             office.revoke(self.wish);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::config::Timing;
 use crate::event::LeadershipEnd;
 use crate::mutant::{self, Mutant};
@@ -70,6 +70,7 @@ pub(crate) struct Office {
     pub(crate) term: Term,
     /// The context of the election that led to it.
     pub(crate) election: OnceLock<TraceContext>,
+    clock: Clock,
     margin: Duration,
     begin: AtomicU64,
     end: AtomicU64,
@@ -83,11 +84,12 @@ pub(crate) struct Office {
 }
 
 impl Office {
-    pub(crate) fn new(term: Term, timing: &Timing) -> Office {
+    pub(crate) fn new(term: Term, timing: &Timing, clock: Clock) -> Office {
         let margin = timing.lease_of(timing.promise) / 32;
         Office {
             term,
             election: OnceLock::new(),
+            clock,
             margin: margin.clamp(Duration::from_millis(1), Duration::from_millis(50)),
             begin: AtomicU64::new(u64::MAX),
             end: AtomicU64::new(0),
@@ -138,6 +140,11 @@ impl Office {
             Phase::Cancelled => self.expires_at(),
             Phase::Expired => Time::NEVER,
         }
+    }
+
+    /// Now, by the clock that this office is counted on.
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now()
     }
 
     /// Whether the guard still says yes at `now`. The first *no* is the last word.
@@ -200,7 +207,7 @@ impl Office {
 
     /// Whether the work must have ended by now, told by the clock alone: a driver that stands still cannot say it.
     pub(crate) fn has_expired(&self) -> bool {
-        self.phase() == Phase::Expired || clock::now() >= self.end()
+        self.phase() == Phase::Expired || self.now() >= self.end()
     }
 
     fn expires_at(&self) -> Time {
@@ -225,7 +232,7 @@ mod tests {
     }
 
     fn office(end: u64) -> Office {
-        let office = Office::new(Term(1), &Timing::default());
+        let office = Office::new(Term(1), &Timing::default(), Clock::default());
         office.publish(&Lease { barrier: at(0), end: at(end), committed_at: at(1), revoked: false });
         office
     }
@@ -242,7 +249,7 @@ mod tests {
 
     #[test]
     fn nothing_holds_before_the_no_op_is_committed() {
-        let office = Office::new(Term(1), &Timing::default());
+        let office = Office::new(Term(1), &Timing::default(), Clock::default());
         office.publish(&Lease { barrier: at(0), end: at(100), committed_at: Time::NEVER, revoked: false });
         assert!(!office.holds(at(1)));
     }

@@ -17,10 +17,9 @@ use super::office::LossCause;
 use super::pulse::{Pulse, is_heartbeat};
 use super::show::{Observers, ask};
 use super::standing::Standing;
-use super::timer::Timer;
 use super::writer::{Job, Writer};
 use super::{Doors, Handle, Setup, StartFailure};
-use crate::clock;
+use crate::clock::{Clock, Timer};
 use crate::event::{CallId, Change, EventKind, Role};
 use crate::message::{Reply, ReplyBody, RequestBody};
 use crate::mutant::{self, Mutant};
@@ -55,6 +54,7 @@ pub(super) async fn run(setup: Setup, doors: Doors, started: oneshot::Sender<Res
 
 struct Driver {
     doors: Doors,
+    clock: Clock,
     timer: Timer,
     writer: Writer,
     calls: Calls,
@@ -76,7 +76,8 @@ struct Driver {
 
 impl Driver {
     async fn build(setup: Setup, doors: Doors) -> Result<Driver, StartFailure> {
-        let Setup { configs, storage, transport, observers, propagator, drain_limit, beat_every, addresses, .. } = setup;
+        let Setup { configs, storage, transport, observers, propagator, drain_limit, beat_every, clock, addresses, .. } =
+            setup;
         let (writer, states) =
             Writer::start(storage, configs.clone(), doors.mail.clone()).await.map_err(StartFailure::Storage)?;
         if let Err(error) = transport.start(doors.inbox.clone()).await {
@@ -84,10 +85,11 @@ impl Driver {
             return Err(StartFailure::Transport(error));
         }
         let mut driver = Driver {
-            calls: Calls::new(transport.clone(), configs.len(), doors.mail.clone()),
+            calls: Calls::new(transport.clone(), configs.len(), doors.mail.clone(), clock.clone()),
             workload: Arc::new(Workload::new(doors.inbox.traffic().clone())),
             doors,
-            timer: Timer::new(),
+            timer: clock.timer(),
+            clock,
             writer,
             transport,
             observers: Observers::new(observers),
@@ -102,15 +104,15 @@ impl Driver {
             out: Output::default(),
         };
         for (at, (config, state)) in configs.into_iter().zip(states).enumerate() {
-            let now = clock::now();
+            let now = driver.clock.now();
             driver.doors.inbox.condition().allow(config.timing.election_timeout_max);
             driver.names.insert(config.group.clone(), at);
-            let node = Node::new(config, state, rand::random(), now, &mut driver.out);
+            let node = Node::new(config, state, driver.clock.random(), now, &mut driver.out);
             let vitals = Arc::new(Vitals::new(node.identity().clone(), driver.workload.clone()));
             driver.observers.show(|observer| observer.attach(&vitals));
             let pulse = Pulse::new(&node, vitals, beat_every);
             let standing = Standing::new(addresses.clone());
-            driver.groups.push(Some(Group::new(node, pulse, standing, drain_limit)));
+            driver.groups.push(Some(Group::new(node, pulse, standing, drain_limit, driver.clock.clone())));
             driver.carry_out(at, now);
         }
         Ok(driver)
@@ -145,7 +147,7 @@ impl Driver {
                 Some(parcel) = self.doors.letters.recv() => Woken::Parcel(parcel),
                 () = self.timer.until(next) => Woken::Deadline,
             };
-            let woke = clock::now();
+            let woke = self.clock.now();
             self.take(woken);
             if self.drain(BURST_MAX) {
                 // The tasks that carry the messages out get their turn in a flood, too.
@@ -155,7 +157,7 @@ impl Driver {
                 self.catch_up().await;
             }
             self.serve_deadlines();
-            self.workload.count_busy(clock::now().since(woke));
+            self.workload.count_busy(self.clock.now().since(woke));
         }
         self.finish().await;
     }
@@ -173,7 +175,7 @@ impl Driver {
 
     /// Whether a pause was noticed that no deadline has been served since.
     fn stood_still(&mut self) -> bool {
-        let now = clock::now();
+        let now = self.clock.now();
         let late = |at: &usize| self.groups.get(*at).and_then(Option::as_ref).is_some_and(|group| group.is_late(now));
         std::mem::take(&mut self.paused) || self.deadlines.range(..(now, 0)).any(|(_, at)| late(at))
     }
@@ -211,7 +213,7 @@ impl Driver {
     }
 
     fn serve_deadlines(&mut self) {
-        let now = clock::now();
+        let now = self.clock.now();
         let mut due = std::mem::take(&mut self.due);
         due.clear();
         due.extend(self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, at)| *at));
@@ -222,7 +224,7 @@ impl Driver {
     }
 
     fn tick(&mut self, at: usize) {
-        let now = clock::now();
+        let now = self.clock.now();
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
         let late = now.since(group.armed);
         self.doors.lag.note(late);
@@ -286,7 +288,7 @@ impl Driver {
     fn step(&mut self, at: usize, input: Input) {
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
         // E9: read once, after the input was taken and before anything leaves.
-        let now = clock::now();
+        let now = self.clock.now();
         if group.notice_pause(now, &mut self.out) {
             self.paused = true;
         }
@@ -365,7 +367,7 @@ impl Driver {
     }
 
     fn hand_out(&mut self, at: usize) {
-        let now = clock::now();
+        let now = self.clock.now();
         self.resume_shutdown(at, now);
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
         let starts = group.can_start_work(now);
@@ -394,12 +396,12 @@ impl Driver {
             Command::Lead { when, reply } => {
                 group.wait(Waiter::Lead { when, reply });
                 self.hand_out(at);
-                self.rearm(at, clock::now());
+                self.rearm(at, self.clock.now());
             }
             Command::Verify { term, reply } => match in_term(Some(term)) {
                 None => tell(reply, Err(LossCause::Stopped)),
                 Some(office) => {
-                    group.wait(Waiter::Verify { since: clock::now(), office, reply });
+                    group.wait(Waiter::Verify { since: self.clock.now(), office, reply });
                     self.input(at, Input::Heartbeat);
                 }
             },
@@ -423,10 +425,10 @@ impl Driver {
                 self.input(at, Input::Campaign);
             }
             Command::Transfer(transfer) => self.transfer(at, transfer),
-            Command::Collective { reply } => tell(reply, group.collective.state(clock::now(), &group.node)),
+            Command::Collective { reply } => tell(reply, group.collective.state(self.clock.now(), &group.node)),
             Command::SetStatus { status } => {
                 group.collective.set_status(status);
-                self.observers.show_news(clock::now(), group, false);
+                self.observers.show_news(self.clock.now(), group, false);
             }
             Command::Change { change, node, address, reply } => self.change(at, change, node, address, reply),
             Command::Proclaim { value, reply } => match in_term(None) {
@@ -438,8 +440,9 @@ impl Driver {
             },
             Command::Shutdown => {
                 group.wish(LossCause::ShuttingDown);
-                group.leave_by(clock::now());
-                let waits = group.shutdown_must_wait(clock::now());
+                let now = self.clock.now();
+                group.leave_by(now);
+                let waits = group.shutdown_must_wait(now);
                 self.note_leaving();
                 if !waits {
                     self.input(at, Input::Shutdown);

@@ -37,6 +37,7 @@ async fn start(network: &MemoryNetwork, node: &str, groups: &[String], members: 
         addresses: std::collections::BTreeMap::new(),
         drain_limit: Duration::from_secs(1),
         beat_every: 100,
+        clock: crate::clock::Clock::default(),
         on_current_runtime: true,
     };
     super::start(setup).await.expect("it starts")

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use super::Elector;
 use super::error::StartError;
+use crate::clock::Clock;
 use crate::config::{Config, Timing};
 use crate::driver::{self, Setup, StartFailure, StartWhen};
 use crate::observer::journal::Journal;
+use crate::observer::log::Log;
 use crate::observer::recent::{self, Recent};
 use crate::observer::{NoPropagator, Observer, Propagator};
 use crate::storage::Storage;
@@ -44,6 +46,7 @@ pub struct ElectorBuilder {
     propagator: Option<Box<dyn Propagator>>,
     drain_limit: Duration,
     start_when: StartWhen,
+    clock: Clock,
     on_current_runtime: bool,
     beat_every: u32,
 }
@@ -92,6 +95,7 @@ impl ElectorBuilder {
             propagator: None,
             drain_limit: DRAIN_LIMIT,
             start_when: StartWhen::default(),
+            clock: Clock::default(),
             on_current_runtime: false,
             beat_every: HEARTBEATS_PER_TRACE,
         }
@@ -271,6 +275,9 @@ impl ElectorBuilder {
         if let Some(file) = &self.journal {
             self.observers.insert(0, Box::new(Journal::create(file)?));
         }
+        if !self.observers.iter().any(|observer| observer.writes_log()) {
+            self.observers.push(Box::new(Log::default()));
+        }
         let recent = Recent::new(self.explained);
         self.observers.insert(0, Box::new(recent.clone()));
         let named = |(node, address): &(String, Option<String>)| Some((NodeId::new(node).ok()?, address.as_deref()?.into()));
@@ -285,6 +292,7 @@ impl ElectorBuilder {
             propagator: self.propagator.unwrap_or_else(|| Box::new(NoPropagator)),
             addresses,
             drain_limit: self.drain_limit,
+            clock: self.clock,
             on_current_runtime: self.on_current_runtime,
             beat_every: self.beat_every.into(),
         };

@@ -8,7 +8,6 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{TransferDone, TransferError};
-use crate::clock;
 use crate::driver::{Command, Guard, LossCause, Parcel, StartWhen, Transfer, TransferFailure};
 use crate::node::TransferRefused;
 use crate::types::{ClusterId, GroupId, NodeId, Term, Time, TraceContext};
@@ -84,13 +83,13 @@ impl Leadership {
     /// still runs: see [`Leadership::is_exclusive`].
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        self.guard.office.holds(clock::now())
+        self.guard.office.holds(self.guard.office.now())
     }
 
     /// Whether this node is the only leader right now: valid, and everything promised to former leaders is over.
     #[must_use]
     pub fn is_exclusive(&self) -> bool {
-        let now = clock::now();
+        let now = self.guard.office.now();
         self.guard.office.has_begun(now) && self.guard.office.holds(now)
     }
 
@@ -100,7 +99,7 @@ impl Leadership {
         self.when
     }
 
-    /// Until when it is valid unless it is renewed, on the clock of [`clock::now`]; [`Time::ZERO`] once lost.
+    /// Until when it is valid unless it is renewed, on the clock of [`clock::now`](crate::clock::now); [`Time::ZERO`] once lost.
     #[must_use]
     pub fn valid_until(&self) -> Time {
         self.guard.office.valid_until()

@@ -190,6 +190,8 @@ words! {
     Alarm {
         AbsurdTerm "absurd term",
         WrongCluster "wrong cluster",
+        Misaddressed "asks here for another node: an address is wrong in a list",
+        OtherFounding "a cluster of this name that was founded apart",
         DuplicateNode "duplicate node",
         UnknownNode "unknown node",
         DifferentTiming "different timing",

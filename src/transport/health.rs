@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Unready;
-use crate::clock;
+use crate::clock::Clock;
 use crate::types::{Time, nanos};
 
 /// Whether a member does its part.
@@ -66,6 +66,7 @@ pub(crate) struct Condition {
     due: AtomicU64,
     /// By how much it may be late.
     patience: AtomicU64,
+    clock: Clock,
 }
 
 #[derive(Debug)]
@@ -83,11 +84,16 @@ impl Default for Condition {
             said: watch::Sender::new(Said { health: Health::Serving, lacks: BTreeMap::new(), known: false }),
             due: AtomicU64::new(Time::NEVER.0),
             patience: AtomicU64::new(0),
+            clock: Clock::default(),
         }
     }
 }
 
 impl Condition {
+    pub(crate) fn with_clock(clock: Clock) -> Condition {
+        Condition { clock, ..Condition::default() }
+    }
+
     pub(crate) fn worsen(&self, to: Health) {
         self.said.send_if_modified(|said| {
             let worse = said.health < to;
@@ -154,13 +160,13 @@ impl HealthWatch {
     /// How it is right now. Never waits.
     #[must_use]
     pub fn current(&self) -> Health {
-        self.condition.at(clock::now())
+        self.condition.at(self.condition.clock.now())
     }
 
     /// Why it is not ready right now; `None` if it is. Never waits.
     #[must_use]
     pub fn unready(&self) -> Option<Unready> {
-        self.condition.unready(clock::now())
+        self.condition.unready(self.condition.clock.now())
     }
 
     /// Waits until the member says something of its health or its readiness that this watch has not heard, and returns how

@@ -31,7 +31,7 @@ impl Driver {
 
     /// An answer to a probe.
     pub(super) fn take_probed(&mut self, at: usize, reply: &Reply) {
-        let now = crate::clock::now();
+        let now = self.clock.now();
         if let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut)
             && reply.to == group.node.identity().holder()
         {
@@ -43,7 +43,7 @@ impl Driver {
 
     /// Somebody else than the node that was asked has answered.
     pub(super) fn take_stray(&mut self, at: usize, asked: &NodeId, who: &Identity) {
-        let now = crate::clock::now();
+        let now = self.clock.now();
         if let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut)
             && let Some(cause) = PeerCause::of_stranger(group.node.identity(), asked, who)
         {

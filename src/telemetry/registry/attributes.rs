@@ -199,6 +199,8 @@ pub const ATTRIBUTES: &[Attribute] = &[
         &[
             "absurd_term",
             "wrong_cluster",
+            "misaddressed",
+            "other_founding",
             "duplicate_node",
             "unknown_node",
             "different_timing",

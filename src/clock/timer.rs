@@ -14,12 +14,15 @@ const NAP_MAX: Duration = Duration::from_secs(3600);
 
 /// Waits for points in time. Holds one deadline at a time.
 #[derive(Debug)]
-pub(super) enum Timer {
+pub(crate) enum Timer {
     /// Precise.
     #[cfg(target_os = "linux")]
     Descriptor(descriptor::Descriptor),
     /// To the millisecond.
     Sleep,
+    /// Kept by a simulation.
+    #[cfg(feature = "sim")]
+    Simulated(std::sync::Arc<dyn super::Simulated>),
 }
 
 impl Timer {
@@ -34,7 +37,11 @@ impl Timer {
     }
 
     /// Returns at `at` or soon after. May be dropped and called again with another point.
-    pub(super) async fn until(&mut self, at: Time) {
+    pub(crate) async fn until(&mut self, at: Time) {
+        #[cfg(feature = "sim")]
+        if let Timer::Simulated(simulated) = self {
+            return simulated.until(at).await;
+        }
         #[cfg(target_os = "linux")]
         if let Timer::Descriptor(descriptor) = self {
             if at == Time::NEVER {
@@ -69,7 +76,7 @@ mod descriptor {
     /// A timerfd and the point that it is armed for. It is read through tokio's pipe, the one safe door for a descriptor
     /// that is neither a socket nor a file: `AsyncFd` can be had only by `unsafe`.
     #[derive(Debug)]
-    pub(in crate::driver) struct Descriptor {
+    pub(crate) struct Descriptor {
         fd: pipe::Receiver,
         armed: Option<Time>,
     }
