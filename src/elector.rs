@@ -60,6 +60,7 @@ pub use crate::telemetry::LinkOutcome;
 use crate::driver::{ChangeFailure, Command, Handle, NotLeading, ProclaimFailure, Transfer};
 use crate::event::Change;
 use crate::message::{Reply, Request};
+use crate::node::MembershipRefused;
 use crate::observer::recent::{ElectionSummary, Recent};
 use crate::record::{Member, PROCLAIMED_LEN_MAX};
 use crate::transport::HandleError;
@@ -198,7 +199,7 @@ impl Elector {
         self.shared.handle.send(Command::Resign { term: None, reply: Some(reply) });
         match outcome.await {
             Ok(Ok(_term)) => Ok(()),
-            Ok(Err(NotLeading)) => Err(ResignError::NotLeader),
+            Ok(Err(NotLeading)) => Err(ResignError::NotLeader { leader: self.other_leader() }),
             Err(_) => Err(ResignError::Stopped),
         }
     }
@@ -211,7 +212,10 @@ impl Elector {
     pub async fn transfer_to(&self, to: Option<NodeId>) -> Result<TransferDone, TransferError> {
         let (reply, outcome) = oneshot::channel();
         self.shared.handle.send(Command::Transfer(Transfer { term: None, to, context: caller(), reply }));
-        leadership::transferred(outcome).await
+        leadership::transferred(outcome).await.map_err(|error| match error {
+            TransferError::NotLeader { .. } => TransferError::NotLeader { leader: self.other_leader() },
+            error => error,
+        })
     }
 
     /// Replaces the value that every member holds, at most 64 KiB. Returns once a quorum has it on disk.
@@ -229,7 +233,7 @@ impl Elector {
         self.shared.handle.send(Command::Proclaim { value, reply });
         match outcome.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(ProclaimFailure::NotLeading)) => Err(ProclaimError::NotLeader),
+            Ok(Err(ProclaimFailure::NotLeading)) => Err(ProclaimError::NotLeader { leader: self.other_leader() }),
             Ok(Err(ProclaimFailure::Lost(cause))) => Err(ProclaimError::Lost(cause)),
             Err(_) => Err(ProclaimError::Stopped),
         }
@@ -280,12 +284,20 @@ impl Elector {
         self.shared.handle.send(Command::Change { change, node, address, reply });
         match outcome.await {
             Ok(Ok(())) => Ok(()),
+            Ok(Err(ChangeFailure::Refused(MembershipRefused::NotLeader))) => {
+                Err(MembershipError::NotLeader { leader: self.other_leader() })
+            }
             Ok(Err(ChangeFailure::Refused(refused))) => Err(MembershipError::Refused(refused)),
             Ok(Err(ChangeFailure::Address(reason))) => Err(MembershipError::Address(reason)),
-            Ok(Err(ChangeFailure::TimedOut)) => Err(MembershipError::TimedOut),
+            Ok(Err(ChangeFailure::TimedOut(peer))) => Err(MembershipError::TimedOut(peer)),
             Ok(Err(ChangeFailure::LeadershipEnded)) => Err(MembershipError::LeadershipEnded),
             Err(_) => Err(MembershipError::Stopped),
         }
+    }
+
+    /// Who leads in this node's place. One that is about to lead, or to lead no more, names nobody.
+    fn other_leader(&self) -> Option<NodeId> {
+        self.view().leader.filter(|leader| *leader != self.shared.handle.node)
     }
 
     /// What this node knows of the whole group: each member's role, term, record, disk and voice, as last seen. `None`

@@ -64,9 +64,9 @@ mod settings;
 #[cfg(feature = "otlp")]
 pub use init::{Guard, Init, InitError, init};
 
+pub use crate::observer::log::TARGET;
 pub use bridge::{LinkOutcome, TRACING_OPENTELEMETRY_VERSION};
 pub(crate) use bridge::{caller, caller_baggage, link};
-pub use crate::observer::log::TARGET;
 pub use metrics::Metrics;
 #[cfg(feature = "otel-sdk")]
 pub use sampler::ElectionSampler;

@@ -41,7 +41,13 @@ struct Cluster {
 impl Cluster {
     fn new() -> Cluster {
         let root = tempfile::tempdir().expect("a directory");
-        Cluster { root, peers: free_addresses(), founded: Arc::default(), fences: Arc::default(), namings: Arc::default() }
+        Cluster {
+            root,
+            peers: free_addresses(),
+            founded: Arc::default(),
+            fences: Arc::default(),
+            namings: Arc::default(),
+        }
     }
 
     fn disk(&self, at: usize) -> PathBuf {
@@ -120,7 +126,11 @@ async fn somebody_works(electors: &[Elector]) -> u64 {
             campaigns.iter().for_each(tokio::task::JoinHandle::abort);
             return fence;
         }
-        assert!(Instant::now() < end, "nobody leads: {:?}", electors.iter().map(Elector::readiness).collect::<Vec<_>>());
+        assert!(
+            Instant::now() < end,
+            "nobody leads: {:?}",
+            electors.iter().map(Elector::readiness).collect::<Vec<_>>()
+        );
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -260,7 +270,8 @@ async fn the_reason_says_what_is_lacking() {
     becomes(&c, Some(Unready::OtherTiming)).await;
     let end = Instant::now() + PATIENCE;
     while !c.conditions().iter().any(|condition| {
-        condition.kind.code() == "other_timing" && condition.to_string().contains("has a heartbeat of 100ms, this node one of 130ms")
+        condition.kind.code() == "other_timing"
+            && condition.to_string().contains("has a heartbeat of 100ms, this node one of 130ms")
     }) {
         assert!(Instant::now() < end, "{:?}", c.conditions());
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -9,7 +9,7 @@ use super::office::{LossCause, Office};
 use crate::event::Change;
 use crate::message::{Identity, Reply};
 use crate::node::{Input, MembershipRefused, TransferRefused};
-use crate::observer::CollectiveState;
+use crate::observer::{CollectiveState, PeerState};
 use crate::types::{NodeId, Term, Time, TraceContext};
 
 /// When user work may begin.
@@ -94,7 +94,8 @@ pub(crate) enum TransferFailure {
 pub(crate) enum ChangeFailure {
     Refused(MembershipRefused),
     Address(String),
-    TimedOut,
+    /// What came of the newest attempt to speak with it.
+    TimedOut(PeerState),
     LeadershipEnded,
 }
 

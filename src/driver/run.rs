@@ -9,9 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::calls::Calls;
-use super::command::{
-    ChangeFailure, Command, NotLeading, Parcel, ProclaimFailure, Transfer, TransferFailure, Waiter, tell,
-};
+use super::command::{Command, NotLeading, Parcel, ProclaimFailure, Transfer, TransferFailure, Waiter, tell};
 use super::group::Group;
 use super::office::LossCause;
 use super::pulse::{Pulse, is_heartbeat};
@@ -20,7 +18,7 @@ use super::standing::Standing;
 use super::writer::{Job, Writer};
 use super::{Doors, Handle, Setup, StartFailure};
 use crate::clock::{Clock, Timer};
-use crate::event::{CallId, Change, EventKind, Role};
+use crate::event::{CallId, EventKind, Role};
 use crate::message::{Reply, ReplyBody, RequestBody};
 use crate::mutant::{self, Mutant};
 use crate::node::{Input, Node, Output};
@@ -76,8 +74,9 @@ struct Driver {
 
 impl Driver {
     async fn build(setup: Setup, doors: Doors) -> Result<Driver, StartFailure> {
-        let Setup { configs, storage, transport, observers, propagator, drain_limit, beat_every, clock, addresses, .. } =
-            setup;
+        let Setup {
+            configs, storage, transport, observers, propagator, drain_limit, beat_every, clock, addresses, ..
+        } = setup;
         let (writer, states) =
             Writer::start(storage, configs.clone(), doors.mail.clone()).await.map_err(StartFailure::Storage)?;
         if let Err(error) = transport.start(doors.inbox.clone()).await {
@@ -474,34 +473,6 @@ impl Driver {
                 self.input(at, Input::Transfer(Some(successor)));
             }
         }
-    }
-
-    fn change(
-        &mut self,
-        at: usize,
-        change: Change,
-        node: NodeId,
-        address: Option<String>,
-        reply: oneshot::Sender<Result<(), ChangeFailure>>,
-    ) {
-        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
-        if let Err(refused) = group.node.can_change(change, &node) {
-            return tell(reply, Err(ChangeFailure::Refused(refused)));
-        }
-        if let Some(Err(error)) = address.as_ref().map(|address| self.transport.reach(&node, address)) {
-            return tell(reply, Err(ChangeFailure::Address(error.to_string())));
-        }
-        if let Some(address) = &address {
-            group.standing.note_address(&node, address);
-        }
-        group.wait(Waiter::Change { change, node: node.clone(), reply });
-        self.input(
-            at,
-            match change {
-                Change::Add => Input::AddMember(node),
-                Change::Remove => Input::RemoveMember(node),
-            },
-        );
     }
 
     fn forget(&self, node: &NodeId) {

@@ -124,12 +124,16 @@ impl Standing {
         self.contacts.remove(node);
     }
 
-    pub(super) fn address_of(&self, node: &NodeId) -> Option<Arc<str>> {
+    fn address_of(&self, node: &NodeId) -> Option<Arc<str>> {
         self.addresses.get(node).cloned()
     }
 
-    /// What came of the newest attempt to speak with that node.
-    pub(super) fn cause_of(&self, node: &NodeId) -> PeerCause {
+    /// Where that node is, and what came of the newest attempt to speak with it.
+    pub(super) fn state_of(&self, node: &NodeId) -> PeerState {
+        self.peer(node, self.cause_of(node))
+    }
+
+    fn cause_of(&self, node: &NodeId) -> PeerCause {
         self.contacts.get(node).map_or(PeerCause::Untried, |contact| contact.cause.clone())
     }
 
@@ -160,8 +164,7 @@ impl Standing {
             Verdict::Refused(reason @ (Reason::NotAMember | Reason::WrongCluster | Reason::Unsupported)) => {
                 PeerCause::Refuses(reason)
             }
-            Verdict::Refused(Reason::StorageError | Reason::Stopping) | Verdict::Granted => PeerCause::Answers,
-            Verdict::Refused(_) => PeerCause::Answers,
+            Verdict::Refused(_) | Verdict::Granted => PeerCause::Answers,
         };
         self.note_cause(&from.node, cause);
     }
@@ -480,4 +483,108 @@ impl Standing {
 /// Whether the newest record lists this node.
 fn lists(node: &Node) -> bool {
     node.hard_state().record.as_ref().is_some_and(|record| record.member(&node.config().node).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Timing};
+    use crate::message::CallError;
+    use crate::record::HardState;
+    use crate::types::{ClusterId, DiskId, Incarnation};
+
+    fn name(name: &str) -> NodeId {
+        NodeId::new(name).expect("a name")
+    }
+
+    /// One of three that holds no record, at its first start.
+    fn first_start(out: &mut Output) -> Node {
+        let cluster = ClusterId::new("test").expect("a name");
+        let config = Config::new(cluster, name("a"), ["a", "b", "c"].map(name).to_vec());
+        let mut state = HardState::new(DiskId(1), config.timing.promise_max);
+        state.incarnation = Incarnation(1);
+        Node::new(config, state, 1, Time(1), out)
+    }
+
+    fn ms(ms: u64) -> Time {
+        Time(ms * 1_000_000)
+    }
+
+    fn told(news: &[ConditionNews]) -> Vec<(ConditionKind, ConditionStage)> {
+        news.iter().map(|news| (news.condition.kind, news.stage)).collect()
+    }
+
+    #[test]
+    fn a_condition_is_told_at_once_then_every_ten_seconds_and_when_it_ends() {
+        use ConditionKind::{LeadsWithoutWork as Idle, WaitsForMembers as Waits};
+        use ConditionStage::{Began, Ended, Lasts};
+        let mut out = Output::default();
+        let node = first_start(&mut out);
+        let mut standing = Standing::new(BTreeMap::from([(name("b"), Arc::from("127.0.0.1:7301"))]));
+        standing.note_output(ms(1), &node, &out);
+        let failed = |to: &str, error| Input::CallFailed { id: crate::message::RequestId(1), to: name(to), error };
+        standing.note_input(ms(2), &node, &failed("b", CallError::Refused));
+        standing.note_input(ms(2), &node, &failed("c", CallError::Unreachable("does not resolve: c".into())));
+        assert!(standing.news(ms(2), &node, false).is_empty(), "half an election timeout is no wait");
+        let due = standing.next_at(&node);
+        assert!(standing.news(Time(due.0 - 1), &node, false).is_empty());
+        let news = standing.news(due, &node, false);
+        assert_eq!(told(&news), [(Waits, Began)]);
+        let text = news[0].condition.to_string();
+        let wanted = "b (127.0.0.1:7301): connection refused: nobody listens there; c: the name does not resolve";
+        assert!(text.contains(wanted), "{text}");
+        assert_eq!(*standing.conditions().borrow(), [news[0].condition.clone()]);
+
+        // Failures that repeat are no news: the next look is ten seconds away.
+        standing.note_input(due, &node, &failed("b", CallError::Refused));
+        assert!(standing.news(due + Duration::from_millis(9_999), &node, false).is_empty());
+        assert_eq!(standing.next_at(&node), due + TELL_EVERY);
+        assert_eq!(told(&standing.news(due + TELL_EVERY, &node, true)), [(Waits, Lasts)], "the other one has grace");
+        let idle = due + TELL_EVERY + Duration::from_secs(1);
+        assert_eq!(standing.next_at(&node), idle);
+        assert_eq!(told(&standing.news(idle, &node, true)), [(Idle, Began)]);
+        assert_eq!(told(&standing.news(due + TELL_EVERY * 2, &node, true)), [(Waits, Lasts)]);
+        standing.dirty = true;
+        assert_eq!(told(&standing.news(due + TELL_EVERY * 2, &node, false)), [(Idle, Ended)]);
+        assert_eq!(standing.conditions().borrow().len(), 1);
+    }
+
+    #[test]
+    fn what_should_not_have_come_is_told_by_what_it_is() {
+        let mut out = Output::default();
+        let node = first_start(&mut out);
+        let mut standing = Standing::new(BTreeMap::new());
+        let me = node.identity();
+        let request = |from: crate::message::Identity, to: &str| Input::Request {
+            call: crate::event::CallId(1),
+            request: Request {
+                from: Arc::new(from),
+                to: name(to),
+                id: crate::message::RequestId(1),
+                term: crate::types::Term(1),
+                body: crate::message::RequestBody::Resign,
+            },
+            context: crate::types::TraceContext::NONE,
+            peer: None,
+        };
+        let b = crate::message::Identity { node: name("b"), ..(**me).clone() };
+        let foreign = crate::message::Identity { cluster: ClusterId::new("other").expect("a name"), ..b.clone() };
+        let timed =
+            crate::message::Identity { timing: Timing::of(Duration::from_millis(80)).fingerprint(), ..b.clone() };
+        for (from, to) in [(foreign, "a"), (b.clone(), "c"), (timed, "a"), (b, "a")] {
+            standing.note_input(ms(1), &node, &request(from, to));
+        }
+        let told: Vec<String> = standing.news(ms(1), &node, false).iter().map(|n| n.condition.to_string()).collect();
+        assert_eq!(
+            told,
+            [
+                "addresses of members are mixed up: b: calls here and means c: its list has this address for it",
+                "another cluster is at the address of a member, or calls here: b: is b of the cluster \"other\"",
+                "a member has other timing, so that the two refuse each other: b: has a heartbeat of 80ms, this node one of 50ms",
+            ]
+        );
+        let news = standing.news(ms(1) + SIGHT, &node, false);
+        let ended = news.iter().filter(|news| news.stage == ConditionStage::Ended).count();
+        assert_eq!(ended, 3, "nothing more of the kind has come");
+    }
 }

@@ -280,7 +280,8 @@ impl ElectorBuilder {
         }
         let recent = Recent::new(self.explained);
         self.observers.insert(0, Box::new(recent.clone()));
-        let named = |(node, address): &(String, Option<String>)| Some((NodeId::new(node).ok()?, address.as_deref()?.into()));
+        let named =
+            |(node, address): &(String, Option<String>)| Some((NodeId::new(node).ok()?, address.as_deref()?.into()));
         let addresses = self.peers.iter().filter_map(named).collect();
         let group = config.group.clone();
         let start_when = self.start_when;

@@ -199,7 +199,9 @@ impl PeerCause {
             CallError::Tls(text) => PeerCause::Tls(text.clone()),
             CallError::Malformed(text) => PeerCause::Malformed(text.clone()),
             CallError::Unreachable(text) if says(text, &["no connection yet"]) => PeerCause::Untried,
-            CallError::Unreachable(text) if says(text, &["does not resolve", "lookup address"]) => PeerCause::Unresolved,
+            CallError::Unreachable(text) if says(text, &["does not resolve", "lookup address"]) => {
+                PeerCause::Unresolved
+            }
             CallError::Unreachable(text) if says(text, &["no address of"]) => PeerCause::NoAddress,
             CallError::Unreachable(text) if says(text, &["no route", "No route", "etwork is unreachable"]) => {
                 PeerCause::NoRoute

@@ -117,7 +117,8 @@ impl Log {
     /// Writes the line of a condition.
     pub fn write_condition(&self, news: &ConditionNews) {
         let condition = &news.condition;
-        let lasted = Millis(std::time::Duration::from_millis(u64::try_from(news.lasted().as_millis()).unwrap_or(u64::MAX)));
+        let lasted =
+            Millis(std::time::Duration::from_millis(u64::try_from(news.lasted().as_millis()).unwrap_or(u64::MAX)));
         macro_rules! told {
             ($level:ident, $stage:literal, $($text:tt)+) => {
                 tracing::event!(

@@ -1,6 +1,11 @@
-//! What the driver sees to beside the core: readiness, conditions, probes, and a shutdown that waits for a naming.
+//! What the driver sees to beside the core: changes of the members, readiness, conditions, probes, and a shutdown that waits
+//! for a naming.
+
+use tokio::sync::oneshot;
 
 use super::Driver;
+use crate::driver::command::{ChangeFailure, Waiter, tell};
+use crate::event::Change;
 use crate::message::{Identity, Reply, Request, RequestBody, RequestId};
 use crate::node::Input;
 use crate::observer::condition::PeerCause;
@@ -10,6 +15,35 @@ use crate::types::{NodeId, Time};
 const PROBE: RequestId = RequestId(u64::MAX);
 
 impl Driver {
+    /// Begins a change of the members.
+    pub(super) fn change(
+        &mut self,
+        at: usize,
+        change: Change,
+        node: NodeId,
+        address: Option<String>,
+        reply: oneshot::Sender<Result<(), ChangeFailure>>,
+    ) {
+        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
+        if let Err(refused) = group.node.can_change(change, &node) {
+            return tell(reply, Err(ChangeFailure::Refused(refused)));
+        }
+        if let Some(Err(error)) = address.as_ref().map(|address| self.transport.reach(&node, address)) {
+            return tell(reply, Err(ChangeFailure::Address(error.to_string())));
+        }
+        if let Some(address) = &address {
+            group.standing.note_address(&node, address);
+        }
+        group.wait(Waiter::Change { change, node: node.clone(), reply });
+        self.input(
+            at,
+            match change {
+                Change::Add => Input::AddMember(node),
+                Change::Remove => Input::RemoveMember(node),
+            },
+        );
+    }
+
     /// After anything that happened to a group, and when it asked to be looked at.
     pub(super) fn attend(&mut self, at: usize, now: Time) {
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };

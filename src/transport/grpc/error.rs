@@ -58,7 +58,9 @@ pub(super) fn connect_error(error: &io::Error) -> CallError {
             CallError::Unreachable(format!("no route: {error}"))
         }
         // The resolver's errors have no kind of their own.
-        _ if error.to_string().contains("lookup address") => CallError::Unreachable(format!("does not resolve: {error}")),
+        _ if error.to_string().contains("lookup address") => {
+            CallError::Unreachable(format!("does not resolve: {error}"))
+        }
         _ => CallError::Unreachable(error.to_string()),
     }
 }
