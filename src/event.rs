@@ -182,10 +182,6 @@ codes! {
         AbsurdTerm "absurd_term",
         /// A message of another cluster or group was refused.
         WrongCluster "wrong_cluster",
-        /// A member of this cluster asked here for another node: an address is wrong in its list.
-        Misaddressed "misaddressed",
-        /// A message of a cluster of this name that was founded apart was refused.
-        OtherFounding "other_founding",
         /// A newer start of this node's own disk is running: this one stops.
         DuplicateNode "duplicate_node",
         /// A node that is not a member was refused.
@@ -204,6 +200,10 @@ codes! {
         TermExhausted "term_exhausted",
         /// This node is not, or no longer, a member: it takes no part until a leader adds it.
         NotAMember "not_a_member",
+        /// A member of this cluster asked here for another node: an address is wrong in its list.
+        Misaddressed "misaddressed",
+        /// A message of a cluster of this name that was founded apart was refused.
+        OtherFounding "other_founding",
     }
 }
 

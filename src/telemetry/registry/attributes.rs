@@ -199,8 +199,6 @@ pub const ATTRIBUTES: &[Attribute] = &[
         &[
             "absurd_term",
             "wrong_cluster",
-            "misaddressed",
-            "other_founding",
             "duplicate_node",
             "unknown_node",
             "different_timing",
@@ -210,6 +208,8 @@ pub const ATTRIBUTES: &[Attribute] = &[
             "naming_impossible",
             "term_exhausted",
             "not_a_member",
+            "misaddressed",
+            "other_founding",
         ],
         "what the operator must hear of",
     ),
