@@ -23,6 +23,8 @@ pub(super) const TELL_EVERY: Duration = Duration::from_secs(10);
 const SIGHT: Duration = Duration::from_secs(10);
 /// How many senders of such messages are remembered.
 const SIGHTINGS_MAX: usize = 16;
+/// How many other timings are looked into.
+const TIMINGS_MAX: usize = 4;
 /// How far a term may jump in one message.
 const TERM_JUMP_MAX: u64 = 1 << 32;
 
@@ -31,6 +33,7 @@ pub(super) struct Standing {
     addresses: BTreeMap<NodeId, Arc<str>>,
     contacts: BTreeMap<NodeId, Contact>,
     sightings: Vec<Sighting>,
+    timings: Vec<TimingSeen>,
     /// A leader with this node's timing was heard since the start, this node itself included.
     led: bool,
     /// A quorum was reached since the start.
@@ -89,6 +92,7 @@ impl Standing {
             addresses,
             contacts: BTreeMap::new(),
             sightings: Vec::new(),
+            timings: Vec::new(),
             led: false,
             reached: false,
             ready: false,
@@ -158,7 +162,8 @@ impl Standing {
             return;
         }
         if from.timing != me.timing {
-            return self.note_timing(now, node, &from.node, from.timing);
+            let cause = self.sight_timing(now, node, &from.node, from.timing);
+            return self.note_cause(&from.node, cause);
         }
         let cause = match reply.verdict {
             Verdict::Refused(reason @ (Reason::NotAMember | Reason::WrongCluster | Reason::Unsupported)) => {
@@ -180,6 +185,7 @@ impl Standing {
         self.sight(now, kind, asked, cause);
     }
 
+    /// A request is no contact: anybody can send one in any name.
     fn note_request(&mut self, now: Time, node: &Node, request: &Request) {
         let (me, from) = (node.identity(), &request.from);
         if from.cluster != me.cluster {
@@ -196,21 +202,29 @@ impl Standing {
             return self.sight(now, ConditionKind::OtherFounding, &from.node, PeerCause::OtherFounding);
         }
         if from.timing != me.timing {
-            return self.note_timing(now, node, &from.node, from.timing);
+            self.sight_timing(now, node, &from.node, from.timing);
+            return;
         }
         if request.term.0 > node.term().0.saturating_add(TERM_JUMP_MAX) {
             self.sight(now, ConditionKind::AbsurdTerm, &from.node, PeerCause::AbsurdTerm);
         }
     }
 
-    fn note_timing(&mut self, now: Time, node: &Node, from: &NodeId, theirs: u32) {
-        let known = match self.contacts.get(from) {
-            Some(Contact { cause: PeerCause::OtherTiming(seen), .. }) if seen.theirs == theirs => Some(*seen),
-            _ => None,
+    fn sight_timing(&mut self, now: Time, node: &Node, from: &NodeId, theirs: u32) -> PeerCause {
+        let known = self.timings.iter().find(|seen| seen.theirs == theirs).copied();
+        let timing = &node.config().timing;
+        let seen = match known {
+            Some(seen) => seen,
+            // What it is takes a search, which nobody can make this node repeat.
+            None if self.timings.len() < TIMINGS_MAX => {
+                let seen = TimingSeen::of(theirs, timing);
+                self.timings.push(seen);
+                seen
+            }
+            None => TimingSeen { theirs, heartbeat: None, own_heartbeat: timing.heartbeat },
         };
-        let seen = known.unwrap_or_else(|| TimingSeen::of(theirs, &node.config().timing));
-        self.note_cause(from, PeerCause::OtherTiming(seen));
         self.sight(now, ConditionKind::OtherTiming, from, PeerCause::OtherTiming(seen));
+        PeerCause::OtherTiming(seen)
     }
 
     fn note_cause(&mut self, node: &NodeId, cause: PeerCause) {
@@ -237,7 +251,8 @@ impl Standing {
             }
             return;
         }
-        self.dirty = true;
+        // One more of a kind is told with the next repetition: a flood of names is looked at no more often than that.
+        self.dirty |= !self.sightings.iter().any(|sighting| sighting.kind == kind);
         if self.sightings.len() >= SIGHTINGS_MAX {
             self.sightings.remove(0);
         }
@@ -547,6 +562,28 @@ mod tests {
         standing.dirty = true;
         assert_eq!(told(&standing.news(due + TELL_EVERY * 2, &node, false)), [(Idle, Ended)]);
         assert_eq!(standing.conditions().borrow().len(), 1);
+    }
+
+    /// Whoever can reach the port can send requests in any name: that neither fills what is kept, nor makes a node ready or busy.
+    #[test]
+    fn strangers_cost_no_memory_and_no_readiness() {
+        let mut out = Output::default();
+        let node = first_start(&mut out);
+        let mut standing = Standing::new(BTreeMap::new());
+        let news = standing.news(ms(1), &node, false);
+        assert!(news.is_empty());
+        for at in 0..500_u32 {
+            let from =
+                crate::message::Identity { node: name(&format!("x{at}")), timing: at, ..(**node.identity()).clone() };
+            let body = crate::message::RequestBody::Resign;
+            let (id, term) = (crate::message::RequestId(1), crate::types::Term(1));
+            let request = Request { from: Arc::new(from), to: name("a"), id, term, body };
+            standing.note_request(ms(2), &node, &request);
+            assert!(at == 0 || !standing.dirty, "one of a kind is enough");
+            standing.news(ms(2), &node, false);
+        }
+        assert!(standing.contacts.is_empty(), "{:?}", standing.contacts);
+        assert_eq!((standing.sightings.len(), standing.timings.len()), (SIGHTINGS_MAX, TIMINGS_MAX));
     }
 
     #[test]
