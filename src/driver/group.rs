@@ -366,7 +366,7 @@ impl Group {
             Waiter::Change { change, node, reply } => match changed(events, change, &node) {
                 Some(ChangeOutcome::Completed) => tell(reply, Ok(())),
                 Some(ChangeOutcome::TimedOut) => {
-                    tell(reply, Err(ChangeFailure::TimedOut(self.standing.state_of(&node))))
+                    tell(reply, Err(ChangeFailure::TimedOut(self.standing.state_of(&node))));
                 }
                 Some(ChangeOutcome::LeadershipEnded) => tell(reply, Err(ChangeFailure::LeadershipEnded)),
                 None => return Some(Waiter::Change { change, node, reply }),

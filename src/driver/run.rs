@@ -429,7 +429,9 @@ impl Driver {
                 group.collective.set_status(status);
                 self.observers.show_news(self.clock.now(), group, false);
             }
-            Command::Change { change, node, address, reply } => self.change(at, change, node, address, reply),
+            Command::Change { change, node, address, reply } => {
+                self.change(at, change, node, address.as_deref(), reply);
+            }
             Command::Proclaim { value, reply } => match in_term(None) {
                 None => tell(reply, Err(ProclaimFailure::NotLeading)),
                 Some(office) => {

@@ -21,17 +21,17 @@ impl Driver {
         at: usize,
         change: Change,
         node: NodeId,
-        address: Option<String>,
+        address: Option<&str>,
         reply: oneshot::Sender<Result<(), ChangeFailure>>,
     ) {
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
         if let Err(refused) = group.node.can_change(change, &node) {
             return tell(reply, Err(ChangeFailure::Refused(refused)));
         }
-        if let Some(Err(error)) = address.as_ref().map(|address| self.transport.reach(&node, address)) {
+        if let Some(Err(error)) = address.map(|address| self.transport.reach(&node, address)) {
             return tell(reply, Err(ChangeFailure::Address(error.to_string())));
         }
-        if let Some(address) = &address {
+        if let Some(address) = address {
             group.standing.note_address(&node, address);
         }
         group.wait(Waiter::Change { change, node: node.clone(), reply });
