@@ -142,12 +142,12 @@ async fn nine_emptied_disks_in_a_row_leave_one_cluster_with_a_leader() {
     let cluster = Cluster::new();
     let mut electors = cluster.all().await;
     for round in 0..3 {
-        for at in 0..NAMES.len() {
-            electors[at].shutdown().await;
+        for (at, elector) in electors.iter_mut().enumerate() {
+            elector.shutdown().await;
             std::fs::remove_dir_all(cluster.disk(at)).expect("its disk is emptied");
-            electors[at] = cluster.start(at, &cluster.peers).await;
-            assert!(!electors[at].readiness().is_ready(), "an empty disk has no vote, round {round}");
-            ready(&electors[at]).await;
+            *elector = cluster.start(at, &cluster.peers).await;
+            assert!(!elector.readiness().is_ready(), "an empty disk has no vote, round {round}");
+            ready(elector).await;
         }
     }
     let before = cluster.fences.lock().unwrap().last().copied().expect("somebody led");
