@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::message::{CallError, Holder, Identity, RequestId, RequestKind, Verdict};
+use crate::message::{CallError, Contention, Holder, Identity, RequestId, RequestKind, Verdict};
 use crate::record::RecordId;
 use crate::types::{DiskId, Founding, NodeId, Term, Time, TraceContext};
 
@@ -131,7 +131,7 @@ codes! {
         Resigned "resigned",
         /// It handed over.
         Transferred "transferred",
-        /// A write failed.
+        /// A write failed, or was under way for too long.
         StorageStalled "storage_stalled",
         /// The process or its driver stood still past the lease.
         Paused "paused",
@@ -537,6 +537,20 @@ pub enum EventKind {
         /// The term it began under.
         work_term: Term,
     },
+    /// The node stands in its own right from here on, or stands back for this reason.
+    ContentionChanged {
+        /// Whether it contends, or why not.
+        contention: Contention,
+        /// What the application says of it.
+        why: Option<String>,
+    },
+    /// The leader has been established for a while, nobody works under it, and nobody who would is in contact.
+    OfficeIdled {
+        /// Why nobody works.
+        contention: Contention,
+        /// Since when.
+        since: Time,
+    },
     /// A change of the members began.
     ChangeStarted {
         /// What.
@@ -620,6 +634,14 @@ pub enum EventKind {
     PersistEnded {
         /// Its number.
         write: WriteId,
+    },
+    /// A write has been under way for too long: the node does not stand until it ends, and a leader gives way to a member
+    /// whose disk is sound. `PersistEnded` or `PersistFailed` tells how it ended.
+    PersistStalled {
+        /// Its number.
+        write: WriteId,
+        /// For how long it has been under way.
+        outstanding: Duration,
     },
     /// A write failed: the node refuses votes and promises nothing until it is restarted.
     PersistFailed {

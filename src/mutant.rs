@@ -151,6 +151,14 @@ mutants! {
     ChangeBeforeExclusive,
     /// L5: what a member without a vote holds counts as held by a voter.
     NonVotersCounted,
+    /// E12: a leader for which nobody works stays, whoever contends.
+    IdleLeaderStays,
+    /// E12: an answer says that its node contends, whatever it does.
+    ContentionUnsaid,
+    /// E12: who stands back is ranked before those that contend, and waits for nobody.
+    IdleStandsFirst,
+    /// E12: a node stands while its work of a former term runs.
+    StandsWhileWorking,
     /// Another protocol: whoever times out campaigns at once, without a pre-vote.
     NoPreVote,
     /// Another protocol: a leader without a quorum stays.

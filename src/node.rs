@@ -3,6 +3,7 @@
 mod admission;
 mod campaign;
 mod candidate;
+mod contention;
 mod follower;
 mod founding;
 mod leader;
@@ -23,8 +24,8 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
 use crate::config::Config;
-use crate::event::{Alarm, CallId, Change, Event, EventKind, LossOfLeader, Role, WriteId};
-use crate::message::{CallError, Hearsay, Holder, Identity, Reply, Request, RequestBody, RequestId};
+use crate::event::{Alarm, CallId, Change, Event, EventKind, LeadershipEnd, LossOfLeader, Role, WriteId};
+use crate::message::{CallError, Contention, Hearsay, Holder, Identity, Reply, Request, RequestBody, RequestId};
 use crate::mutant::{self, Mutant};
 use crate::promise::Promises;
 use crate::quorum::quorum;
@@ -100,6 +101,9 @@ pub enum Input {
     WorkStarted,
     /// All user work has ended.
     WorkEnded,
+    /// Stand in its own right from now on, or stand back for this reason; with what the application says of it. A node
+    /// that was told nothing contends.
+    Contend(Contention, Option<String>),
     /// Send a round of heartbeats now.
     Heartbeat,
     /// The driver stood still for this long beyond its deadline.
@@ -166,6 +170,7 @@ pub struct Node {
     /// The term under which user work runs; it may outlive the office.
     working: Option<Term>,
     handover: Option<Handover>,
+    contention: Contention,
     stopping: bool,
     storage_failed: bool,
     paused: bool,
@@ -250,6 +255,7 @@ impl Node {
             founding: Founding::default(),
             working: None,
             handover: None,
+            contention: Contention::Contends,
             stopping: false,
             storage_failed: false,
             paused: false,
@@ -313,7 +319,7 @@ impl Node {
             Input::PeerClosed(peer) => self.receive_peer_closed(&peer),
             Input::PeerLost { peer, refused } => self.receive_peer_lost(&peer, refused),
             Input::Campaign => self.campaign_by_order(),
-            Input::Resign => self.resign(),
+            Input::Resign => self.resign(LeadershipEnd::Resigned),
             Input::Transfer(to) => self.transfer(to.as_ref()),
             Input::Proclaim(value) => self.proclaim(value),
             Input::AddMember(node) => self.begin_change(Change::Add, &node),
@@ -321,6 +327,7 @@ impl Node {
             Input::AskPromise(promise) => self.ask_promise(promise),
             Input::WorkStarted => self.start_work(),
             Input::WorkEnded => self.end_work(),
+            Input::Contend(contention, why) => self.contend(contention, why),
             Input::Heartbeat => self.heartbeat_now(),
             Input::Paused(_) => {}
             Input::Shutdown => self.shutdown(),
@@ -329,6 +336,7 @@ impl Node {
 
     fn tick(&mut self) {
         self.tick_handover();
+        self.tick_write();
         match self.part {
             Part::Follower(_) => self.tick_follower(),
             Part::PreCandidate(_) => self.tick_pre_candidate(),
@@ -342,13 +350,14 @@ impl Node {
     #[must_use]
     pub fn deadline(&self) -> Time {
         let role = match &self.part {
-            Part::Follower(follower) => follower.deadline.min(self.founding_deadline()),
+            Part::Follower(follower) => self.stands_at(follower).min(self.founding_deadline()),
             Part::PreCandidate(pre_candidate) => pre_candidate.deadline,
             Part::Candidate(candidate) => candidate.deadline.min(candidate.give_up_at).min(candidate.resend_at),
             Part::Leader(leader) => self.leader_deadline(leader),
-            Part::Stopped => Time::NEVER,
+            Part::Stopped => return Time::NEVER,
         };
-        role.min(self.handover.as_ref().map_or(Time::NEVER, |handover| handover.deadline))
+        let handover = self.handover.as_ref().map_or(Time::NEVER, |handover| handover.deadline);
+        role.min(handover).min(self.write_deadline())
     }
 }
 
@@ -487,6 +496,9 @@ pub enum TransferRefused {
     /// No successor is in contact.
     #[error("no successor is in contact")]
     NoSuccessor,
+    /// The work of a former term has not ended at the successor: it could begin no other.
+    #[error("former work of the successor has not ended")]
+    WorkRunning,
 }
 
 /// Why the members cannot be changed. Nothing was changed.

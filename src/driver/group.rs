@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
+use super::candidacy::Candidacy;
 use super::collective::Collective;
 use super::command::{
     ChangeFailure, Guard, Mail, NotLeading, ProclaimFailure, StartWhen, TransferFailure, Waiter, tell,
@@ -67,6 +68,7 @@ pub(super) struct Group {
     /// When a shutdown stops waiting for work that does not end.
     pub(super) leave_at: Time,
     waiters: Vec<Waiter>,
+    candidacy: Candidacy,
 }
 
 impl Group {
@@ -98,6 +100,7 @@ impl Group {
             leaving: false,
             leave_at: Time::NEVER,
             waiters: Vec::new(),
+            candidacy: Candidacy::new(),
         }
     }
 
@@ -151,7 +154,7 @@ impl Group {
 
     /// When the driver must look at this group again.
     pub(super) fn deadline(&self, now: Time) -> Time {
-        let mut deadline = self.node_deadline().min(self.leave_at);
+        let mut deadline = self.node_deadline().min(self.leave_at).min(self.candidacy.due());
         if let Some(work) = &self.work {
             deadline = deadline.min(work.office.wake_at());
             if !work.overrun_reported {
@@ -247,6 +250,18 @@ impl Group {
                 waiter => self.waiters.push(waiter),
             }
         }
+    }
+
+    /// Whether the application is fit to lead.
+    pub(super) fn set_fit(&mut self, fit: bool, why: String) {
+        self.candidacy.set_fit(fit, why);
+    }
+
+    /// What the core has to be told of this member's candidacy, if it is something new.
+    pub(super) fn candidacy(&mut self, now: Time) -> Option<Input> {
+        let waits = |waiter: &Waiter| matches!(waiter, Waiter::Lead { .. }) && !waiter.is_gone();
+        let wanted = self.work.is_some() || self.waiters.iter().any(waits);
+        self.candidacy.news(now, wanted, self.node.config().timing.heartbeat)
     }
 
     /// Whether any waiter could join work that runs.

@@ -109,6 +109,7 @@ impl Driver {
             let pulse = Pulse::new(&node, vitals, beat_every);
             driver.groups.push(Some(Group::new(node, pulse, drain_limit, driver.clock.clone())));
             driver.carry_out(at, now);
+            driver.tell_candidacy(at);
         }
         Ok(driver)
     }
@@ -236,6 +237,7 @@ impl Driver {
         if self.groups.get(at).and_then(Option::as_ref).is_some_and(due) {
             self.step(at, Input::Tick);
         }
+        self.tell_candidacy(at);
         self.hand_out(at);
         self.rearm(at, now);
     }
@@ -382,6 +384,7 @@ impl Driver {
         match command {
             Command::Lead { when, reply } => {
                 group.wait(Waiter::Lead { when, reply });
+                self.tell_candidacy(at);
                 self.hand_out(at);
                 self.rearm(at, self.clock.now());
             }
@@ -425,6 +428,11 @@ impl Driver {
                     self.input(at, Input::Proclaim(value));
                 }
             },
+            Command::WaiterGone => self.tell_candidacy(at),
+            Command::SetFit { fit, why } => {
+                group.set_fit(fit, why);
+                self.tell_candidacy(at);
+            }
             Command::Shutdown => {
                 group.wish(LossCause::ShuttingDown);
                 group.leave_by(self.clock.now());
@@ -501,7 +509,18 @@ impl Driver {
             group.wish(LossCause::Resigning);
             self.step(at, Input::Resign);
         }
+        self.tell_candidacy(at);
         self.hand_out(at);
+    }
+
+    /// Tells the core whether this member contends, if that is new.
+    fn tell_candidacy(&mut self, at: usize) {
+        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
+        let now = self.clock.now();
+        match group.candidacy(now) {
+            Some(input) => self.step(at, input),
+            None => self.rearm(at, now),
+        }
     }
 
     fn shut_down_all(&mut self) {

@@ -225,5 +225,6 @@ pub(super) async fn transferred(
         TransferFailure::Refused(TransferRefused::InProgress) => TransferError::InProgress,
         TransferFailure::Refused(TransferRefused::NotAVoter) => TransferError::NotAVoter,
         TransferFailure::Refused(TransferRefused::NoSuccessor) => TransferError::NoSuccessor,
+        TransferFailure::Refused(TransferRefused::WorkRunning) => TransferError::WorkRunning,
     })
 }

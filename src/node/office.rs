@@ -26,7 +26,7 @@ pub(super) enum Phase {
 /// What follows once work has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Then {
-    Resign,
+    Resign(LeadershipEnd),
     Transfer(NodeId),
     Shutdown,
 }
@@ -56,6 +56,9 @@ impl Node {
         if !voter {
             return Err(TransferRefused::NotAVoter);
         }
+        if to.is_some_and(|to| leader.is_held_up(to)) {
+            return Err(TransferRefused::WorkRunning);
+        }
         let best = leader.successor(to, self.hard.last(), self.now);
         best.or(in_contact).ok_or(TransferRefused::NoSuccessor)
     }
@@ -80,11 +83,11 @@ impl Node {
         }
     }
 
-    pub(super) fn resign(&mut self) {
+    pub(super) fn resign(&mut self, cause: LeadershipEnd) {
         let Part::Leader(leader) = &self.part else { return };
         if matches!(leader.phase, Phase::Leading | Phase::Preparing { .. }) {
             self.call_off_transfer();
-            self.drain(Then::Resign);
+            self.drain(Then::Resign(cause));
         }
     }
 
@@ -139,7 +142,7 @@ impl Node {
         let Part::Leader(leader) = &self.part else { return };
         let Phase::Draining(then) = leader.phase.clone() else { return };
         match then {
-            Then::Resign => self.step_down(LeadershipEnd::Resigned),
+            Then::Resign(cause) => self.step_down(cause),
             Then::Transfer(to) => self.hand_over(to),
             Then::Shutdown => match leader.successor(None, self.hard.last(), self.now) {
                 Some(to) if leader.is_established() => self.hand_over(to),
@@ -270,9 +273,10 @@ impl Node {
     }
 
     pub(super) fn start_work(&mut self) {
-        let Part::Leader(leader) = &self.part else { return };
+        let Part::Leader(leader) = &mut self.part else { return };
         if self.working.is_none() && leader.is_established() && !leader.lease.revoked {
             self.working = Some(self.hard.term);
+            leader.idle_told = false;
             self.emit(EventKind::WorkStarted);
         }
     }
@@ -288,6 +292,7 @@ impl Node {
         self.send_resign(work_term);
         // A later term of office may be draining, and wait for the work of the earlier one.
         self.finish_drain();
+        self.stand_again();
     }
 
     /// A node that is stopping leaves once nothing holds it: no office, no work, no hand-over, no answer that waits for
