@@ -26,6 +26,11 @@ impl Leader {
         progress.map_or(Time::NEVER, |progress| progress.contends_since)
     }
 
+    /// Whether that member contends, and its disk counts.
+    pub(super) fn is_eager(&self, node: &NodeId) -> bool {
+        self.progress.iter().any(|p| p.node == *node && p.contends() && !p.amnesiac)
+    }
+
     /// Whether that member said that it cannot stand.
     pub(super) fn is_held_up(&self, node: &NodeId) -> bool {
         self.progress.iter().any(|p| p.node == *node && p.contention == Contention::WorkRunning)
@@ -154,7 +159,7 @@ impl Node {
             return;
         }
         let contender = |to: &NodeId| leader.contended_by(to) < Time::NEVER;
-        match leader.successor(None, self.hard.last(), now).filter(contender) {
+        match self.can_transfer(None).ok().filter(contender) {
             Some(to) if leader.contended_by(&to) + patience <= now => self.transfer(Some(&to)),
             Some(_) => {}
             None => self.tell_idle(contention),

@@ -190,7 +190,7 @@ impl Leader {
         let known = |p: &&Progress| p.voter && wanted.is_none_or(|node| *node == p.node);
         let voter = self.progress.iter().any(|p| known(&p));
         let reached = |p: &&Progress| known(p) && p.promised_until > now && p.contention.may_stand();
-        let in_contact = self.progress.iter().filter(reached).min_by_key(|p| !p.contends());
+        let in_contact = self.progress.iter().filter(reached).min_by_key(|p| !p.contends() || p.amnesiac);
         (voter, in_contact.map(|p| p.node.clone()))
     }
 }

@@ -60,7 +60,10 @@ impl Node {
             return Err(TransferRefused::WorkRunning);
         }
         let best = leader.successor(to, self.hard.last(), self.now);
-        best.or(in_contact).ok_or(TransferRefused::NoSuccessor)
+        // Whoever would lead without work is none as long as one that contends can be brought up to date.
+        let eager = in_contact.clone().filter(|to| leader.is_eager(to));
+        let best = best.filter(|to| eager.is_none() || leader.is_eager(to));
+        best.or(eager).or(in_contact).ok_or(TransferRefused::NoSuccessor)
     }
 
     /// Dissertation §3.10: brings the successor up to date while still leading, then hands over.

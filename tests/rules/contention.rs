@@ -132,6 +132,20 @@ fn a_transfer_prefers_contenders() {
     assert_eq!(a.node.can_transfer(Some(&node("b"))), Ok(node("b")), "who is named is taken");
 }
 
+/// ... also where it has yet to be brought up to date.
+#[test]
+fn a_contender_that_lags_is_preferred_to_one_that_does_not_contend() {
+    let mut a = abc().start();
+    a.lead();
+    let appends = requests(&a.step(Input::Proclaim(value("v"))), RequestKind::AppendEntries);
+    say(&mut a, &appends[0], Contention::Idle);
+    assert_eq!(a.node.can_transfer(None), Ok(node("c")));
+    let out = a.step(Input::Transfer(None));
+    assert!(requests(&out, RequestKind::TimeoutNow).is_empty(), "first it is brought up to date");
+    let out = say(&mut a, &appends[1], Contention::Contends);
+    assert_eq!(asked(&requests(&out, RequestKind::TimeoutNow)), ["c"]);
+}
+
 /// E12: a leader for which nobody works hands over to one that contends, through the normal transfer, once neither has
 /// changed its mind for a smallest election timeout; within two of them in all.
 #[test]
