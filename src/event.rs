@@ -537,20 +537,6 @@ pub enum EventKind {
         /// The term it began under.
         work_term: Term,
     },
-    /// The node stands in its own right from here on, or stands back for this reason.
-    ContentionChanged {
-        /// Whether it contends, or why not.
-        contention: Contention,
-        /// What the application says of it.
-        why: Option<String>,
-    },
-    /// The leader has been established for a while, nobody works under it, and nobody who would is in contact.
-    OfficeIdled {
-        /// Why nobody works.
-        contention: Contention,
-        /// Since when.
-        since: Time,
-    },
     /// A change of the members began.
     ChangeStarted {
         /// What.
@@ -635,14 +621,6 @@ pub enum EventKind {
         /// Its number.
         write: WriteId,
     },
-    /// A write has been under way for too long: the node does not stand until it ends, and a leader gives way to a member
-    /// whose disk is sound. `PersistEnded` or `PersistFailed` tells how it ended.
-    PersistStalled {
-        /// Its number.
-        write: WriteId,
-        /// For how long it has been under way.
-        outstanding: Duration,
-    },
     /// A write failed: the node refuses votes and promises nothing until it is restarted.
     PersistFailed {
         /// Its number.
@@ -666,5 +644,27 @@ pub enum EventKind {
     Stopped {
         /// Its disk, for the record.
         disk: DiskId,
+    },
+    /// The node stands in its own right from here on, or stands back for this reason.
+    ContentionChanged {
+        /// Whether it contends, or why not.
+        contention: Contention,
+        /// What the application says of it.
+        why: Option<String>,
+    },
+    /// The leader has been established for a while, nobody works under it, and nobody who would is in contact.
+    OfficeIdled {
+        /// Why nobody works.
+        contention: Contention,
+        /// Since when.
+        since: Time,
+    },
+    /// A write has been under way for too long: the node does not stand until it ends, and a leader gives way to a member
+    /// whose disk is sound. `PersistEnded` or `PersistFailed` tells how it ended.
+    PersistStalled {
+        /// Its number.
+        write: WriteId,
+        /// For how long it has been under way.
+        outstanding: Duration,
     },
 }

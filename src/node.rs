@@ -101,15 +101,15 @@ pub enum Input {
     WorkStarted,
     /// All user work has ended.
     WorkEnded,
-    /// Stand in its own right from now on, or stand back for this reason; with what the application says of it. A node
-    /// that was told nothing contends.
-    Contend(Contention, Option<String>),
     /// Send a round of heartbeats now.
     Heartbeat,
     /// The driver stood still for this long beyond its deadline.
     Paused(Duration),
     /// Leave: drain, hand over, stop.
     Shutdown,
+    /// Stand in its own right from now on, or stand back for this reason; with what the application says of it. A node
+    /// that was told nothing contends.
+    Contend(Contention, Option<String>),
 }
 
 /// What a step asks of its driver, **in this order**: publish [`Node::lease`] (so that a revoked guard is seen first), start

@@ -1,5 +1,7 @@
 //! The loop itself.
 
+mod candidacy;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -429,10 +431,7 @@ impl Driver {
                 }
             },
             Command::WaiterGone => self.tell_candidacy(at),
-            Command::SetFit { fit, why } => {
-                group.set_fit(fit, why);
-                self.tell_candidacy(at);
-            }
+            Command::SetFit { fit, why } => self.set_fit(at, fit, why),
             Command::Shutdown => {
                 group.wish(LossCause::ShuttingDown);
                 group.leave_by(self.clock.now());
@@ -511,16 +510,6 @@ impl Driver {
         }
         self.tell_candidacy(at);
         self.hand_out(at);
-    }
-
-    /// Tells the core whether this member contends, if that is new.
-    fn tell_candidacy(&mut self, at: usize) {
-        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
-        let now = self.clock.now();
-        match group.candidacy(now) {
-            Some(input) => self.step(at, input),
-            None => self.rearm(at, now),
-        }
     }
 
     fn shut_down_all(&mut self) {
