@@ -241,7 +241,6 @@ impl Driver {
         }
         self.tell_candidacy(at);
         self.hand_out(at);
-        self.rearm(at, now);
     }
 
     fn receive(&mut self, incoming: Incoming) {
@@ -388,7 +387,6 @@ impl Driver {
                 group.wait(Waiter::Lead { when, reply });
                 self.tell_candidacy(at);
                 self.hand_out(at);
-                self.rearm(at, self.clock.now());
             }
             Command::Verify { term, reply } => match in_term(Some(term)) {
                 None => tell(reply, Err(LossCause::Stopped)),
