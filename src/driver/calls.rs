@@ -54,11 +54,11 @@ impl Calls {
             return;
         };
         let deadline = deadline(&request.body, timing);
-        let transport = self.transport.clone();
-        tokio::spawn(async move {
+        let (transport, clock) = (self.transport.clone(), self.clock.clone());
+        self.clock.spawn(async move {
             let _token = token;
             let call = transport.call(request, context, deadline);
-            let result = tokio::time::timeout(deadline + GRACE, call).await.unwrap_or(Err(CallError::Timeout));
+            let result = clock.timeout(deadline + GRACE, call).await.unwrap_or(Err(CallError::Timeout));
             answer.settle(result);
         });
     }
@@ -68,7 +68,7 @@ impl Calls {
         let until = self.clock.now() + limit;
         let busy = || self.tokens.iter().flat_map(BTreeMap::values).any(|token| Arc::strong_count(token) > 1);
         while busy() && self.clock.now() < until {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            self.clock.sleep(Duration::from_millis(1)).await;
         }
     }
 
