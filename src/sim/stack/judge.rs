@@ -53,7 +53,11 @@ impl Judge {
         self.idle[at] = Some((term, waiting));
         // The barrier of a new leader may take a whole promise before any work may begin.
         if waiting > scene.timing.election_timeout_min * 2 + scene.timing.promise_max {
-            let text = format!("member {at} leads term {} without work for {waiting:?}, and somebody contends", term.0);
+            let user = scene.processes[at].as_ref().map(|process| process.usage.work);
+            let text = format!(
+                "member {at} ({user:?}) leads term {} without work for {waiting:?}, and somebody contends",
+                term.0
+            );
             scene.book.report("E12", text);
         }
     }

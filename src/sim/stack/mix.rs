@@ -131,7 +131,7 @@ impl Mix {
                 .map(|(low, high)| (Duration::from_micros(low), Duration::from_micros(high)))[chance.index(3)],
             observer_panics: chance.happens(0.1),
             propagator_panics: chance.happens(0.1),
-            turn: Duration::from_micros([0, 0, 0, 20, 200, 1000][chance.index(6)]),
+            turn: Duration::from_micros([0, 0, 0, 20, 100, 200][chance.index(6)]),
             flood: chance.happens(0.15),
             clocks: chance.happens(0.6),
             inside: chance.happens(0.3),

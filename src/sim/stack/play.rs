@@ -144,12 +144,8 @@ impl Play {
             members: self.names.clone(),
         };
         let mut fragile = chance("fragile");
-        let book = self.book.clone();
         let mut left = if self.mix.observer_panics { fragile.below(200) } else { u64::MAX };
-        let observer = move |event: &Event| {
-            left = left.checked_sub(1).unwrap_or_else(|| panic_quietly());
-            book.event(event);
-        };
+        let fragile_observer = move |_: &Event| left = left.checked_sub(1).unwrap_or_else(|| panic_quietly());
         let propagator_left = if self.mix.propagator_panics { fragile.below(100) } else { u64::MAX };
         let witness = self.book.clone();
         let builder = Elector::builder()
@@ -162,7 +158,7 @@ impl Play {
             .drain_limit(self.mix.drain_limit)
             .start_when(if self.mix.elected { StartWhen::Elected } else { StartWhen::Exclusive })
             .observer(move |event: &Event| witness.event(event))
-            .observer(observer)
+            .observer(fragile_observer)
             .propagator(Fragile(propagator_left))
             .clock(Handle::simulated(machine.clone()));
         let (own, turn) = (process.clone(), self.mix.turn);

@@ -58,7 +58,16 @@ struct Lane {
     stands_until: Time,
     /// How long each turn takes.
     turn: Duration,
+    /// Its last turn takes until then.
+    busy_until: Time,
     ended: bool,
+}
+
+impl Lane {
+    /// When it can take its next turn.
+    fn free_at(&self) -> Time {
+        self.stands_until.max(self.busy_until)
+    }
 }
 
 /// What came of asking for a step.
@@ -103,7 +112,7 @@ impl World {
 
     pub(super) fn lane(&self, name: &'static str) -> LaneId {
         let mut core = self.core();
-        core.lanes.push(Lane { name, stands_until: Time::ZERO, turn: Duration::ZERO, ended: false });
+        core.lanes.push(Lane { name, stands_until: Time::ZERO, turn: Duration::ZERO, busy_until: Time::ZERO, ended: false });
         LaneId(core.lanes.len() - 1)
     }
 
@@ -200,9 +209,7 @@ impl World {
         let mut core = self.core();
         core.running = None;
         let (now, lane) = (core.now, &mut core.lanes[lane.0]);
-        if lane.turn > Duration::ZERO {
-            lane.stands_until = lane.stands_until.max(now + lane.turn);
-        }
+        lane.busy_until = now + lane.turn;
         Step::Turn
     }
 
@@ -212,7 +219,7 @@ impl World {
         woken.retain(|id| core.tasks.contains_key(id));
         let awake = |id: &TaskId| {
             let task = core.tasks.get(id)?;
-            (core.lanes[task.lane.0].stands_until <= core.now).then_some(*id)
+            (core.lanes[task.lane.0].free_at() <= core.now).then_some(*id)
         };
         let able: Vec<TaskId> = woken.iter().filter_map(awake).collect();
         if able.is_empty() {
@@ -242,7 +249,7 @@ impl World {
     fn next_event(&self) -> Time {
         let core = self.core();
         let timer = core.timers.keys().next().map_or(Time::NEVER, |(at, _)| *at);
-        let waits = |id: &TaskId| core.tasks.get(id).map(|task| core.lanes[task.lane.0].stands_until);
+        let waits = |id: &TaskId| core.tasks.get(id).map(|task| core.lanes[task.lane.0].free_at());
         lock(&self.0.woken).iter().filter_map(waits).fold(timer, Time::min)
     }
 
