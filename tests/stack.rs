@@ -82,7 +82,9 @@ fn hunt() {
         (turns, exclusive) = (turns + report.steps, exclusive + report.exclusive);
         if let Some(violation) = report.violation {
             let text: String = violation.text.chars().filter(|c| !c.is_ascii_digit()).collect();
-            let seeds = broken.entry(format!("{} {text}", violation.property).replace('.', "").replace("µs", "s").replace("ms", "s")).or_default();
+            let seeds = broken
+                .entry(format!("{} {text}", violation.property).replace('.', "").replace("µs", "s").replace("ms", "s"))
+                .or_default();
             if seeds.is_empty() {
                 println!("seed {seed}: {violation}");
             }

@@ -43,6 +43,8 @@ pub(super) struct Work {
     pub(super) fence: u64,
     /// It relies on being alone.
     pub(super) alone: bool,
+    /// Tells it to end.
+    pub(super) token: CancelToken,
 }
 
 /// A call of the library that has not returned.
@@ -161,7 +163,7 @@ impl Book {
         }
         pages.next += 1;
         let number = pages.next;
-        pages.works.insert(number, Work { at, lane, fence, alone });
+        pages.works.insert(number, Work { at, lane, fence, alone, token: lead.token() });
         pages.log.deed(now, at, fence, "begins");
         Entry { book: self.clone(), what: Kind::Work(number) }
     }

@@ -6,6 +6,7 @@ use super::book::{Book, Work};
 use super::user::Process;
 use super::world::World;
 use crate::config::Timing;
+use crate::elector::Elector;
 use crate::event::Role;
 use crate::transport::Health;
 use crate::types::{Term, Time};
@@ -17,11 +18,13 @@ pub(super) struct Judge {
     idle: Vec<Option<(Term, Duration)>>,
     /// For how long the driver of each has stood still.
     stood: Vec<Duration>,
+    /// For how long nobody has led although all could.
+    leaderless: Duration,
 }
 
 impl Judge {
     pub(super) fn new(members: usize) -> Judge {
-        Judge { idle: vec![None; members], stood: vec![Duration::ZERO; members] }
+        Judge { idle: vec![None; members], stood: vec![Duration::ZERO; members], leaderless: Duration::ZERO }
     }
 
     /// Everybody rests, and will until `until`.
@@ -32,6 +35,7 @@ impl Judge {
         }
         let rest = until.since(now);
         scene.nobody_works_beside_another();
+        self.note_leader(scene, rest);
         for at in 0..scene.processes.len() {
             self.note_idle(scene, at, rest);
             self.note_health(scene, at, rest);
@@ -39,9 +43,22 @@ impl Judge {
         }
     }
 
+    /// V1: somebody leads, if all can vote and nothing is wrong.
+    fn note_leader(&mut self, scene: &Scene<'_>, rest: Duration) {
+        let electors: Vec<Elector> = scene.processes.iter().flatten().filter_map(Process::elector).collect();
+        let able = (0..scene.processes.len()).all(|at| scene.is_fit(at))
+            && electors.len() == scene.processes.len()
+            && electors.iter().all(|elector| elector.health() == Health::Serving);
+        let leads = electors.iter().any(|elector| elector.view().role == Role::Leader);
+        self.leaderless = if scene.calm && able && !leads { self.leaderless + rest } else { Duration::ZERO };
+        if self.leaderless > scene.timing.election_timeout_min * 10 {
+            scene.book.report("V1", "nobody leads, and nothing has been wrong for 10 election timeouts".into());
+        }
+    }
+
     /// E12: no office without work while somebody contends in contact.
     fn note_idle(&mut self, scene: &Scene<'_>, at: usize, rest: Duration) {
-        let Some(term) = scene.leads_without_work(at) else {
+        let Some((term, drains)) = scene.leads_without_work(at) else {
             self.idle[at] = None;
             return;
         };
@@ -52,7 +69,11 @@ impl Judge {
         let waiting = waiting + if scene.is_fit(at) { rest } else { Duration::ZERO };
         self.idle[at] = Some((term, waiting));
         // The barrier of a new leader may take a whole promise before any work may begin.
-        if waiting > scene.timing.election_timeout_min * 2 + scene.timing.promise_max {
+        let patience = scene.timing.election_timeout_min * 2 + scene.timing.promise_max;
+        if drains && waiting > patience + scene.drain_limit {
+            let text = format!("member {at} leads term {} for {waiting:?} while its guard says no", term.0);
+            scene.book.report("E11", text);
+        } else if !drains && waiting > patience {
             let user = scene.processes[at].as_ref().map(|process| process.usage.work);
             let text = format!(
                 "member {at} ({user:?}) leads term {} without work for {waiting:?}, and somebody contends",
@@ -84,6 +105,7 @@ pub(super) struct Scene<'a> {
     pub(super) book: &'a Book,
     pub(super) processes: &'a [Option<Process>],
     pub(super) timing: &'a Timing,
+    pub(super) drain_limit: Duration,
     /// Nothing is cut, lost or broken just now.
     pub(super) calm: bool,
 }
@@ -116,24 +138,29 @@ impl Scene<'_> {
         threads.into_iter().all(|lane| !self.world.stands(lane))
     }
 
-    /// The term that it leads, if nobody works there although somebody would.
-    fn leads_without_work(&self, at: usize) -> Option<Term> {
+    /// The term that it leads, if nobody works there although somebody would; and whether there is work that was told to
+    /// end, and has not.
+    fn leads_without_work(&self, at: usize) -> Option<(Term, bool)> {
         let elector = self.processes[at].as_ref()?.elector()?;
         let view = elector.view();
         if !self.calm || view.role != Role::Leader || elector.health() != Health::Serving {
             return None;
         }
-        let (works, contenders) =
-            self.book.with(|pages| (pages.works.values().any(|work| work.at == at), pages.contenders.clone()));
+        let (works, contenders) = self.book.with(|pages| {
+            let own: Vec<bool> =
+                pages.works.values().filter(|work| work.at == at).map(|work| work.token.is_cancelled()).collect();
+            (own, pages.contenders.clone())
+        });
         let follows = |other: usize| {
             let elector = self.processes[other].as_ref().and_then(Process::elector);
-            let same = |elector: &crate::elector::Elector| {
+            let same = |elector: &Elector| {
                 let theirs = elector.view();
                 theirs.leader == view.leader && theirs.term == view.term && elector.health() == Health::Serving
             };
             contenders[other] > 0 && self.is_fit(other) && elector.as_ref().is_some_and(same)
         };
-        (!works && (0..self.processes.len()).any(follows)).then_some(view.term)
+        let idle = works.iter().all(|cancelled| *cancelled);
+        (idle && (0..self.processes.len()).any(follows)).then_some((view.term, !works.is_empty()))
     }
 
     /// Every call returns within its bound, not counting what its process stood still.

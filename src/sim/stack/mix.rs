@@ -9,6 +9,8 @@ use crate::sim::chance::Chance;
 pub(super) enum Manner {
     /// Watches its token, tidies up, and returns.
     Watches,
+    /// Like that, and asks its guard all the time.
+    Asks,
     /// Watches nothing: it is dropped.
     Ignores,
     /// Waits for children of its own, each with a clone.
@@ -77,8 +79,8 @@ pub(super) struct Mix {
     pub(super) turn: Duration,
     pub(super) flood: bool,
     pub(super) clocks: bool,
-    /// Orders are given from inside of work, too.
-    pub(super) inside: bool,
+    /// The driver is a task of the user's runtime.
+    pub(super) on_current_runtime: bool,
 }
 
 impl Mix {
@@ -88,7 +90,7 @@ impl Mix {
         let members = [3, 3, 3, 5, 2][chance.index(5)];
         let manners: &[Manner] = &[
             Manner::Watches,
-            Manner::Watches,
+            Manner::Asks,
             Manner::Ignores,
             Manner::Children,
             Manner::Blocks,
@@ -125,7 +127,7 @@ impl Mix {
             disk_fails: rare(0.1, 0.02),
             disk_panics: rare(0.1, 0.02),
             loss: rare(0.2, 0.2),
-            drain_limit: Duration::from_millis([50, 300, 1000, 10_000][chance.index(4)]),
+            drain_limit: Duration::from_millis([50, 300, 1000, 1500][chance.index(4)]),
             elected: chance.happens(0.2),
             delay: [(100, 101), (500, 3000), (1000, 8000)]
                 .map(|(low, high)| (Duration::from_micros(low), Duration::from_micros(high)))[chance.index(3)],
@@ -134,7 +136,7 @@ impl Mix {
             turn: Duration::from_micros([0, 0, 0, 20, 100, 200][chance.index(6)]),
             flood: chance.happens(0.15),
             clocks: chance.happens(0.6),
-            inside: chance.happens(0.3),
+            on_current_runtime: chance.happens(0.15),
         };
         if !all {
             mix.spare_what_is_known();
@@ -145,7 +147,7 @@ impl Mix {
     /// Takes out what would show a fault that is known and not mended yet.
     fn spare_what_is_known(&mut self) {
         self.driver_stalls = 0.0;
-        self.inside = false;
+        self.on_current_runtime = false;
         self.turn = Duration::ZERO;
         self.flood = false;
         self.fleeting = 0.0;

@@ -1,5 +1,6 @@
 //! Plays a seed: everybody starts, things go wrong, things are well again, everybody leaves.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::world::{LaneId, Step, World, lock, panic_quietly};
 use crate::clock::Clock as Handle;
 use crate::config::Timing;
 use crate::driver::StartWhen;
-use crate::elector::{Elector, StartError};
+use crate::elector::Elector;
 use crate::event::Event;
 use crate::message::RequestId;
 use crate::observer::Propagator;
@@ -141,6 +142,7 @@ impl Play {
             timeout: self.timing.election_timeout_min,
             drain_limit: self.mix.drain_limit,
             fleeting: self.mix.fleeting,
+            abandoned: Arc::default(),
             members: self.names.clone(),
         };
         let mut fragile = chance("fragile");
@@ -161,18 +163,8 @@ impl Play {
             .observer(fragile_observer)
             .propagator(Fragile(propagator_left))
             .clock(Handle::simulated(machine.clone()));
-        let (own, turn) = (process.clone(), self.mix.turn);
-        let body = async move {
-            let started: Result<Elector, StartError> = builder.start().await;
-            if let Ok(elector) = started {
-                if let Some(lane) = own.machine.thread_named("hustings") {
-                    own.world.set_turn(lane, turn);
-                }
-                *lock(&own.elector) = Some(elector);
-                own.live();
-            }
-        };
-        self.world.spawn(machine.user, Box::pin(body));
+        let builder = if self.mix.on_current_runtime { builder.on_current_runtime() } else { builder };
+        self.world.spawn(machine.user, Box::pin(process.clone().start(builder, self.mix.turn)));
         self.book.note(&self.names[at], "starts");
         self.processes[at] = Some(process);
     }
@@ -194,7 +186,13 @@ impl Play {
         let span = self.whims.between((Duration::from_millis(1), self.timeouts(3)));
         let span = if self.whims.happens(0.2) { span * 3 } else { span };
         if self.whims.happens(self.mix.driver_stalls) {
-            self.stall(at, "hustings", span);
+            // Often for about as long as a lease.
+            let near = self.whims.happens(0.6);
+            let about = self.whims.between((self.timing.promise / 2, self.timing.promise * 11 / 10));
+            self.stall(at, "hustings", if near { about } else { span });
+            if self.whims.happens(0.3) {
+                self.isolate(at, span);
+            }
         }
         if self.whims.happens(self.mix.writer_stalls) {
             self.stall(at, "hustings-writer", span);
@@ -237,10 +235,20 @@ impl Play {
 
     fn stall(&mut self, at: usize, thread: &str, span: Duration) {
         let Some(process) = &self.processes[at] else { return };
-        if let Some(lane) = process.machine.thread_named(thread) {
+        let lane = process.machine.thread_named(thread).or((thread == "hustings").then_some(process.machine.user));
+        if let Some(lane) = lane {
             self.book
                 .note(&self.names[at], if thread == "hustings" { "its driver stands" } else { "its writer stands" });
             self.world.stall(lane, span);
+        }
+    }
+
+    fn isolate(&mut self, at: usize, span: Duration) {
+        let until = self.world.now() + span;
+        self.book.note(&self.names[at], "is isolated");
+        self.network.isolate(&self.names[at], &self.names);
+        for other in (0..self.mix.members).filter(|other| *other != at) {
+            self.cuts.extend([(until, at, other), (until, other, at)]);
         }
     }
 
@@ -307,8 +315,12 @@ impl Play {
             };
             self.world.spawn(process.machine.user, Box::pin(body));
         }
-        self.run(bound + Duration::from_secs(1));
+        self.run(bound);
+        self.run(self.timeouts(2));
         for process in self.processes.iter().flatten() {
+            if process.abandoned.load(Ordering::Relaxed) && self.network.listens(&self.names[process.at]) {
+                self.book.report("start", format!("member {} was given up in its start, and listens", process.at));
+            }
             let threads: Vec<LaneId> = process.machine.threads();
             if let Some(lane) = threads.into_iter().find(|lane| self.world.tasks(*lane) > 0) {
                 let text = format!("member {} left tasks on its thread {}", process.at, self.world.name(lane));
@@ -348,6 +360,7 @@ impl Play {
             book: &self.book,
             processes: &self.processes,
             timing: &self.timing,
+            drain_limit: self.mix.drain_limit,
             calm: self.calm && steady,
         };
         self.judge.rest(&scene, until);

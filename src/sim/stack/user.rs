@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::machine::Machine;
 use super::mix::{Manner, Usage};
 use super::world::{World, lock, panic_quietly};
 use crate::clock::{Errand, Simulated};
-use crate::elector::{BoxError, Elector, LeadError, Leadership};
+use crate::elector::{BoxError, Elector, ElectorBuilder, LeadError, Leadership};
 use crate::sim::chance::Chance;
 use crate::types::NodeId;
 
@@ -34,6 +35,8 @@ pub(super) struct Process {
     pub(super) drain_limit: Duration,
     /// How often a call is given up.
     pub(super) fleeting: f64,
+    /// Its start was given up.
+    pub(super) abandoned: Arc<AtomicBool>,
     pub(super) members: Arc<Vec<NodeId>>,
 }
 
@@ -64,8 +67,20 @@ impl Process {
         lock(&self.chance).index(len)
     }
 
-    /// What runs once the elector has started.
-    pub(super) fn live(&self) {
+    /// Starts its elector, and lives.
+    pub(super) async fn start(self, builder: ElectorBuilder, turn: Duration) {
+        let Some(started) = self.fleeting(builder.start()).await else {
+            return self.abandoned.store(true, Ordering::Relaxed);
+        };
+        let Ok(elector) = started else { return };
+        if let Some(lane) = self.machine.thread_named("hustings") {
+            self.world.set_turn(lane, turn);
+        }
+        *lock(&self.elector) = Some(elector);
+        self.live();
+    }
+
+    fn live(&self) {
         if self.usage.work.is_some() {
             let own = self.clone();
             self.spawn(async move { own.contend().await });
@@ -99,10 +114,10 @@ impl Process {
         let _runs = self.book.begin(self.at, self.machine.user, &lead);
         let token = lead.token();
         match manner {
-            Manner::Watches => {
+            Manner::Watches | Manner::Asks => {
                 while !token.is_cancelled() {
                     self.book.act(self.at, &lead);
-                    let pace = self.span(1);
+                    let pace = if manner == Manner::Asks { self.timeout / 100 } else { self.span(1) };
                     tokio::select! {
                         biased;
                         () = token.cancelled() => {}
@@ -199,6 +214,12 @@ impl Process {
                 Some(Ok(lead)) => {
                     let _runs = self.book.begin(self.at, self.machine.user, &lead);
                     let until = self.machine.now() + self.span(20);
+                    if self.happens(0.2) {
+                        self.sleep(self.span(4)).await;
+                        let bound = self.drain_limit + self.timeout * 8;
+                        let _call = self.book.call(self.at, "lead transfer", bound);
+                        let _ = self.fleeting(lead.transfer_to(None)).await;
+                    }
                     while self.book.act(self.at, &lead) && self.machine.now() < until {
                         tokio::select! {
                             biased;
@@ -219,7 +240,7 @@ impl Process {
             self.sleep(self.span(8)).await;
             let Some(elector) = self.elector() else { return };
             let bound = self.drain_limit + self.timeout * 8;
-            match self.pick(7) {
+            match self.pick(8) {
                 0 => {
                     let _call = self.book.call(self.at, "resign", bound);
                     self.fleeting(elector.resign()).await;
@@ -244,21 +265,31 @@ impl Process {
                         let _ = self.fleeting(lead.verify()).await;
                     }
                 }
-                5 => drop(elector.campaign_now()),
+                5 => {
+                    let Ok(ghost) = NodeId::new("ghost") else { return };
+                    let _call = self.book.call(self.at, "add_member", bound);
+                    let _ = self.fleeting(elector.add_member(ghost, "nowhere")).await;
+                }
+                6 => drop(elector.campaign_now()),
                 _ => drop(elector.set_status("busy")),
             }
         }
     }
 
-    /// Polls a future to its end, or gives it up at some poll.
+    /// Polls a future to its end, or gives it up at some poll: after it, or before, when an answer may be on its way.
     async fn fleeting<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         let mut polls = if self.happens(self.fleeting) { 1 + self.pick(4) } else { usize::MAX };
+        let before = self.happens(0.5);
         let mut future = pin!(future);
-        poll_fn(|context| match future.as_mut().poll(context) {
-            Poll::Ready(done) => Poll::Ready(Some(done)),
-            Poll::Pending => {
-                polls -= 1;
-                if polls == 0 { Poll::Ready(None) } else { Poll::Pending }
+        poll_fn(|context| {
+            polls -= 1;
+            if polls == 0 && before {
+                return Poll::Ready(None);
+            }
+            match future.as_mut().poll(context) {
+                Poll::Ready(done) => Poll::Ready(Some(done)),
+                Poll::Pending if polls == 0 => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
             }
         })
         .await

@@ -112,7 +112,13 @@ impl World {
 
     pub(super) fn lane(&self, name: &'static str) -> LaneId {
         let mut core = self.core();
-        core.lanes.push(Lane { name, stands_until: Time::ZERO, turn: Duration::ZERO, busy_until: Time::ZERO, ended: false });
+        core.lanes.push(Lane {
+            name,
+            stands_until: Time::ZERO,
+            turn: Duration::ZERO,
+            busy_until: Time::ZERO,
+            ended: false,
+        });
         LaneId(core.lanes.len() - 1)
     }
 
