@@ -8,6 +8,7 @@ use super::{Mail, Parcel};
 use crate::clock::Clock;
 use crate::config::Timing;
 use crate::message::{CallError, Reply, Request, RequestBody, RequestId};
+use crate::mutant::{self, Mutant};
 use crate::node::Input;
 use crate::observer::Vitals;
 use crate::transport::AnyTransport;
@@ -53,6 +54,9 @@ impl Calls {
             answer.error = Some(CallError::Unreachable("too many calls to it are under way".into()));
             return;
         };
+        if mutant::on(Mutant::CallsNeverForgotten) {
+            std::mem::forget(token.clone());
+        }
         let deadline = deadline(&request.body, timing);
         let (transport, clock) = (self.transport.clone(), self.clock.clone());
         self.clock.spawn(async move {

@@ -15,6 +15,7 @@ use super::pulse::Pulse;
 use super::view::{self, Cause, View};
 use crate::clock::Clock;
 use crate::event::{Change, ChangeOutcome, Event, EventKind, RecordCause, Role, TransferOutcome};
+use crate::mutant::{self, Mutant};
 use crate::node::{Input, Node, Output};
 use crate::record::{Member, RecordId};
 use crate::types::{GroupId, NodeId, Term, Time};
@@ -128,7 +129,9 @@ impl Group {
         let lease = self.node.lease();
         if let Some(office) = self.office.take_if(|office| lease.is_none() || office.term != term) {
             // F2: the old term is lost before the new one can be handed out.
-            office.revoke(ending(events).unwrap_or(LossCause::Stopped));
+            if !mutant::on(Mutant::OldOfficeOpen) {
+                office.revoke(ending(events).unwrap_or(LossCause::Stopped));
+            }
         }
         let Some(lease) = lease else { return };
         let config = self.node.config();
@@ -217,7 +220,10 @@ impl Group {
     fn may_lead(&self, waiter: &Waiter, now: Time) -> bool {
         let (Waiter::Lead { when, .. }, Some(office)) = (waiter, &self.office) else { return false };
         match when {
-            StartWhen::Exclusive => office.has_begun(now) && office.could_hold(now),
+            StartWhen::Exclusive => {
+                let begun = office.has_begun(now) || mutant::on(Mutant::WorkBeforeExclusive);
+                begun && office.could_hold(now)
+            }
             StartWhen::Elected => office.could_hold(now),
         }
     }
@@ -328,6 +334,9 @@ impl Group {
                 }
             }
             Waiter::Resign { office, reply } if in_office(&office) => return Some(Waiter::Resign { office, reply }),
+            Waiter::Resign { office, reply } if mutant::on(Mutant::ResignNotAnswered) => {
+                return Some(Waiter::Resign { office, reply });
+            }
             Waiter::Resign { office, reply } => tell(reply, Ok(office.term)),
             Waiter::Transfer { reply } => match transferred(events) {
                 Some(result) => tell(reply, result),

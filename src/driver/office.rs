@@ -103,7 +103,8 @@ impl Office {
 
     /// Takes over what the core claims. A guard that said *no* before stays revoked.
     pub(crate) fn publish(&self, lease: &Lease) {
-        self.end.store(lease.end.0, Ordering::Release);
+        let overstated = if mutant::on(Mutant::LeaseEndOverstated) { 100_000_000 } else { 0 };
+        self.end.store(lease.end.0.saturating_add(overstated), Ordering::Release);
         self.begin.store(if lease.committed_at == Time::NEVER { u64::MAX } else { lease.begin().0 }, Ordering::Release);
         if self.over.load(Ordering::Acquire) {
             self.revoke(LossCause::LeaseLapsed);
@@ -114,12 +115,17 @@ impl Office {
     pub(crate) fn revoke(&self, cause: LossCause) {
         let _ = self.cause.set(cause);
         self.over.store(true, Ordering::Release);
-        self.token.cancel();
+        if !mutant::on(Mutant::LossNotTold) {
+            self.token.cancel();
+        }
         self.advance(Phase::Cancelled);
     }
 
     /// The work has until then, and no longer than the lease lasts.
     pub(crate) fn drain_until(&self, until: Time) {
+        if mutant::on(Mutant::DrainLimitIgnored) {
+            return;
+        }
         self.drain_until.fetch_min(until.0, Ordering::AcqRel);
     }
 
@@ -211,6 +217,9 @@ impl Office {
     }
 
     fn expires_at(&self) -> Time {
+        if mutant::on(Mutant::WorkNeverExpires) {
+            return Time::NEVER;
+        }
         self.end().before(self.margin).min(Time(self.drain_until.load(Ordering::Acquire)))
     }
 

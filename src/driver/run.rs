@@ -164,8 +164,12 @@ impl Driver {
         drop(doors.incoming);
         calls.finish(Duration::from_millis(300)).await;
         drop(open);
-        let _ = clock.timeout(STOP_MAX, transport.stop()).await;
-        writer.finish().await;
+        if !mutant::on(Mutant::ListenerLeftOpen) {
+            let _ = clock.timeout(STOP_MAX, transport.stop()).await;
+        }
+        if !mutant::on(Mutant::StorageNotAwaited) {
+            writer.finish().await;
+        }
     }
 
     /// Whether a pause was noticed that no deadline has been served since.
@@ -499,7 +503,8 @@ impl Driver {
     fn end_work(&mut self, at: usize, term: crate::types::Term) {
         self.step(at, Input::WorkEnded);
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
-        if group.office().is_some_and(|office| office.term == term) {
+        let kept = mutant::on(Mutant::FinishedOfficeKept);
+        if !kept && group.office().is_some_and(|office| office.term == term) {
             group.wish(LossCause::Resigning);
             self.step(at, Input::Resign);
         }
@@ -547,7 +552,9 @@ struct Stopped(Arc<Condition>);
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        self.0.worsen(Health::Stopped);
+        if !mutant::on(Mutant::EndNotTold) {
+            self.0.worsen(Health::Stopped);
+        }
     }
 }
 

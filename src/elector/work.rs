@@ -6,6 +6,7 @@ use std::task::Poll;
 
 use super::error::{BoxError, LeadError};
 use super::{Elector, Leadership};
+use crate::mutant::{self, Mutant};
 
 /// How a stretch of work ended.
 enum Ending {
@@ -49,7 +50,8 @@ async fn run(lead: &Leadership, work: impl Future<Output = Result<(), BoxError>>
     let mut expired = pin!(lead.expired());
     poll_fn(|context| {
         // The clock is asked as well: a driver that stands still cannot say that the time is up.
-        if expired.as_mut().poll(context).is_ready() || lead.has_expired() {
+        let expired = expired.as_mut().poll(context).is_ready() || lead.has_expired();
+        if expired && !mutant::on(Mutant::ExpiredWorkGoesOn) {
             return Poll::Ready(Ending::Dropped);
         }
         work.as_mut().poll(context).map(Ending::Returned)

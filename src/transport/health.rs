@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::mutant::{self, Mutant};
 use crate::types::{Time, nanos};
 
 /// Whether a member does its part.
@@ -102,7 +103,7 @@ impl Condition {
 
     fn at(&self, now: Time) -> Health {
         let late = now.since(Time(self.due.load(Ordering::Relaxed)));
-        let stalled = nanos(late) > self.patience.load(Ordering::Relaxed);
+        let stalled = nanos(late) > self.patience.load(Ordering::Relaxed) && !mutant::on(Mutant::StallUnseen);
         let said = *self.said.borrow();
         if stalled { said.max(Health::Stalled) } else { said }
     }

@@ -14,8 +14,9 @@ use crate::types::{Term, Time};
 /// What it remembers from one rest to the next.
 #[derive(Debug)]
 pub(super) struct Judge {
-    /// For each member the term that it leads without work, and for how long that has been so.
-    idle: Vec<Option<(Term, Duration)>>,
+    /// For each member the term that it leads without work, whether work was told to end and has not, and for how long
+    /// that has been so.
+    idle: Vec<Option<(Term, bool, Duration)>>,
     /// For how long the driver of each has stood still.
     stood: Vec<Duration>,
     /// For how long nobody has led although all could.
@@ -63,15 +64,19 @@ impl Judge {
             return;
         };
         let waiting = match self.idle[at] {
-            Some((same, waiting)) if same == term => waiting,
+            Some((same, same_way, waiting)) if (same, same_way) == (term, drains) => waiting,
             _ => Duration::ZERO,
         };
         let waiting = waiting + if scene.is_fit(at) { rest } else { Duration::ZERO };
-        self.idle[at] = Some((term, waiting));
+        self.idle[at] = Some((term, drains, waiting));
         // The barrier of a new leader may take a whole promise before any work may begin.
         let patience = scene.timing.election_timeout_min * 2 + scene.timing.promise_max;
         if drains && waiting > patience + scene.drain_limit {
-            let text = format!("member {at} leads term {} for {waiting:?} while its guard says no", term.0);
+            let calls: Vec<&str> = scene
+                .book
+                .with(|pages| pages.calls.values().filter(|call| call.at == at).map(|call| call.what).collect());
+            let text =
+                format!("member {at} leads term {} for {waiting:?} while its guard says no (calls: {calls:?})", term.0);
             scene.book.report("E11", text);
         } else if !drains && waiting > patience {
             let user = scene.processes[at].as_ref().map(|process| process.usage.work);

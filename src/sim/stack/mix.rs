@@ -49,6 +49,8 @@ pub(super) struct Usage {
     pub(super) again: bool,
     /// Waits by `campaign` beside or instead.
     pub(super) campaigns: bool,
+    /// How probable it is that it hands over while it holds the leadership that `campaign` returned.
+    pub(super) hands_over: f64,
     /// Gives orders of every kind.
     pub(super) orders: bool,
 }
@@ -109,6 +111,7 @@ impl Mix {
                 work: (!idle).then_some(manner),
                 again: !chance.happens(0.3),
                 campaigns: chance.happens(0.15),
+                hands_over: if chance.happens(0.5) { 0.3 } else { 0.0 },
                 orders: chance.happens(0.3),
             }
         });
@@ -153,6 +156,7 @@ impl Mix {
         self.fleeting = 0.0;
         for usage in &mut self.usage {
             usage.again = true;
+            usage.hands_over = 0.0;
             let spared = [Manner::Keeps, Manner::Resigns, Manner::Transfers, Manner::Panics];
             if usage.work.is_none_or(|work| spared.contains(&work)) {
                 usage.work = Some(Manner::Watches);

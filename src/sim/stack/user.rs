@@ -214,7 +214,7 @@ impl Process {
                 Some(Ok(lead)) => {
                     let _runs = self.book.begin(self.at, self.machine.user, &lead);
                     let until = self.machine.now() + self.span(20);
-                    if self.happens(0.2) {
+                    if self.happens(self.usage.hands_over) {
                         self.sleep(self.span(4)).await;
                         let bound = self.drain_limit + self.timeout * 8;
                         let _call = self.book.call(self.at, "lead transfer", bound);
@@ -267,7 +267,7 @@ impl Process {
                 }
                 5 => {
                     let Ok(ghost) = NodeId::new("ghost") else { return };
-                    let _call = self.book.call(self.at, "add_member", bound);
+                    let _call = self.book.call(self.at, "add_member", bound + self.timeout * 30);
                     let _ = self.fleeting(elector.add_member(ghost, "nowhere")).await;
                 }
                 6 => drop(elector.campaign_now()),
