@@ -163,12 +163,6 @@ mutants! {
     DrainLimitIgnored,
     /// E12: nobody learns that work has ended.
     WorkEndNotTold,
-    /// E12: a term whose work has ended is kept.
-    FinishedOfficeKept,
-    /// E1: work that relies on being alone begins once this node is established.
-    WorkBeforeExclusive,
-    /// F2: the guard of a term that is over says yes until its lease ends.
-    OldOfficeOpen,
     /// Every call returns: who waits for a resignation is not answered.
     ResignNotAnswered,
     /// Every call returns: what was sent once counts as under way for ever.
@@ -179,8 +173,6 @@ mutants! {
     StorageNotAwaited,
     /// Health does not lie: a member that has stopped does not say so.
     EndNotTold,
-    /// Health does not lie: a loop that stands still is not noticed.
-    StallUnseen,
     /// Another protocol: whoever times out campaigns at once, without a pre-vote.
     NoPreVote,
     /// Another protocol: a leader without a quorum stays.

@@ -129,9 +129,7 @@ impl Group {
         let lease = self.node.lease();
         if let Some(office) = self.office.take_if(|office| lease.is_none() || office.term != term) {
             // F2: the old term is lost before the new one can be handed out.
-            if !mutant::on(Mutant::OldOfficeOpen) {
-                office.revoke(ending(events).unwrap_or(LossCause::Stopped));
-            }
+            office.revoke(ending(events).unwrap_or(LossCause::Stopped));
         }
         let Some(lease) = lease else { return };
         let config = self.node.config();
@@ -220,10 +218,7 @@ impl Group {
     fn may_lead(&self, waiter: &Waiter, now: Time) -> bool {
         let (Waiter::Lead { when, .. }, Some(office)) = (waiter, &self.office) else { return false };
         match when {
-            StartWhen::Exclusive => {
-                let begun = office.has_begun(now) || mutant::on(Mutant::WorkBeforeExclusive);
-                begun && office.could_hold(now)
-            }
+            StartWhen::Exclusive => office.has_begun(now) && office.could_hold(now),
             StartWhen::Elected => office.could_hold(now),
         }
     }

@@ -167,9 +167,7 @@ impl Driver {
         if !mutant::on(Mutant::ListenerLeftOpen) {
             let _ = clock.timeout(STOP_MAX, transport.stop()).await;
         }
-        if !mutant::on(Mutant::StorageNotAwaited) {
-            writer.finish().await;
-        }
+        writer.finish().await;
     }
 
     /// Whether a pause was noticed that no deadline has been served since.
@@ -503,8 +501,7 @@ impl Driver {
     fn end_work(&mut self, at: usize, term: crate::types::Term) {
         self.step(at, Input::WorkEnded);
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
-        let kept = mutant::on(Mutant::FinishedOfficeKept);
-        if !kept && group.office().is_some_and(|office| office.term == term) {
+        if group.office().is_some_and(|office| office.term == term) {
             group.wish(LossCause::Resigning);
             self.step(at, Input::Resign);
         }
@@ -552,9 +549,7 @@ struct Stopped(Arc<Condition>);
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        if !mutant::on(Mutant::EndNotTold) {
-            self.0.worsen(Health::Stopped);
-        }
+        self.0.worsen(Health::Stopped);
     }
 }
 

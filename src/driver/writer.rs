@@ -8,6 +8,7 @@ use super::{Mail, Parcel};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::event::WriteId;
+use crate::mutant::{self, Mutant};
 use crate::node::Input;
 use crate::record::HardState;
 use crate::storage::{Storage, StorageError, recover_with};
@@ -66,7 +67,9 @@ impl Writer {
     /// Ends the thread once its queue is empty, and waits for it: then the storage is released.
     pub(super) async fn finish(self) {
         drop(self.jobs);
-        let _ = self.ended.await;
+        if !mutant::on(Mutant::StorageNotAwaited) {
+            let _ = self.ended.await;
+        }
     }
 }
 

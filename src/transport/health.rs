@@ -85,6 +85,9 @@ impl Condition {
     }
 
     pub(crate) fn worsen(&self, to: Health) {
+        if to == Health::Stopped && mutant::on(Mutant::EndNotTold) {
+            return;
+        }
         self.said.send_if_modified(|health| {
             let worse = *health < to;
             *health = to.max(*health);
@@ -103,7 +106,7 @@ impl Condition {
 
     fn at(&self, now: Time) -> Health {
         let late = now.since(Time(self.due.load(Ordering::Relaxed)));
-        let stalled = nanos(late) > self.patience.load(Ordering::Relaxed) && !mutant::on(Mutant::StallUnseen);
+        let stalled = nanos(late) > self.patience.load(Ordering::Relaxed);
         let said = *self.said.borrow();
         if stalled { said.max(Health::Stalled) } else { said }
     }

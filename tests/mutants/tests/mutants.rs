@@ -167,19 +167,15 @@ seeds! {
 stack! {
     a_loss_that_is_not_told: LossNotTold, 300, ["F2"];
     work_that_never_expires: WorkNeverExpires, 300, ["E11"];
-    expired_work_that_goes_on: ExpiredWorkGoesOn, 300, ["E1"];
+    expired_work_that_goes_on: ExpiredWorkGoesOn, 300, ["E1", "E11", "E12"];
     a_lease_whose_end_is_overstated: LeaseEndOverstated, 300, ["E1"];
     a_drain_limit_that_is_ignored: DrainLimitIgnored, 300, ["E11"];
     an_end_of_work_that_is_not_told: WorkEndNotTold, 300, ["E12"];
-    a_finished_office_that_is_kept: FinishedOfficeKept, 300, ["E12"];
-    work_before_its_leader_is_alone: WorkBeforeExclusive, 300, ["E1"];
-    an_old_office_that_stays_open: OldOfficeOpen, 300, ["F2"];
     a_resignation_that_is_not_answered: ResignNotAnswered, 300, ["bounded"];
     calls_that_are_never_forgotten: CallsNeverForgotten, 300, ["V1"];
     a_listener_that_is_left_open: ListenerLeftOpen, 300, ["shutdown"];
     a_storage_that_is_not_awaited: StorageNotAwaited, 300, ["shutdown"];
     an_end_that_is_not_told: EndNotTold, 300, ["shutdown"];
-    a_stall_that_is_not_seen: StallUnseen, 300, ["health"];
 }
 
 tests! {
