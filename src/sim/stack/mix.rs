@@ -79,7 +79,6 @@ pub(super) struct Mix {
     pub(super) disk_panics: f64,
     /// How long a turn of the driver takes.
     pub(super) turn: Duration,
-    pub(super) flood: bool,
     pub(super) clocks: bool,
     /// The driver is a task of the user's runtime.
     pub(super) on_current_runtime: bool,
@@ -137,7 +136,6 @@ impl Mix {
             observer_panics: chance.happens(0.1),
             propagator_panics: chance.happens(0.1),
             turn: Duration::from_micros([0, 0, 0, 20, 100, 200][chance.index(6)]),
-            flood: chance.happens(0.15),
             clocks: chance.happens(0.6),
             on_current_runtime: chance.happens(0.15),
         };
@@ -152,7 +150,6 @@ impl Mix {
         self.driver_stalls = 0.0;
         self.on_current_runtime = false;
         self.turn = Duration::ZERO;
-        self.flood = false;
         self.fleeting = 0.0;
         for usage in &mut self.usage {
             usage.again = true;
