@@ -44,7 +44,7 @@ use tokio::sync::oneshot;
 pub use crate::driver::{Cause, Events, LossCause, StartWhen, View, ViewWatch};
 pub use crate::transport::{Health, HealthWatch};
 pub use builder::{DRAIN_LIMIT, ElectorBuilder, HEARTBEATS_PER_TRACE};
-pub use carrier::CarrierError;
+pub use carrier::{Carrier, CarrierError};
 pub use error::{
     BoxError, LeadError, MembershipError, ProclaimError, ResignError, StartError, StatusError, TransferDone,
     TransferError,
@@ -234,10 +234,11 @@ impl Elector {
         }
     }
 
-    /// The newest proclaimed value that is known to be committed; `None` while none is known, as after a restart.
+    /// The newest proclaimed value that is known to be committed; `None` while none is known, as after a restart, before
+    /// anybody proclaimed one, and after an empty one was proclaimed.
     #[must_use]
     pub fn proclaimed(&self) -> Option<Bytes> {
-        self.shared.handle.proclaimed.borrow().clone()
+        self.shared.handle.proclaimed.borrow().clone().filter(|value| !value.is_empty())
     }
 
     /// Adds a voter, reached at `address` (`host:port`; a transport that knows the addresses ignores it). Returns once it
@@ -378,4 +379,12 @@ fn caller() -> TraceContext {
     return crate::telemetry::caller();
     #[cfg(not(feature = "telemetry"))]
     TraceContext::NONE
+}
+
+/// The baggage of whoever calls, as a header's value; empty where there is none.
+fn caller_baggage() -> String {
+    #[cfg(feature = "telemetry")]
+    return crate::telemetry::caller_baggage();
+    #[cfg(not(feature = "telemetry"))]
+    String::new()
 }

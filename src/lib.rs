@@ -59,7 +59,9 @@
 //! - **Invariant:** pre-vote, check-quorum and leases are always on; they are not options.
 //! - **Invariant:** no type of another crate is part of the public API, but for one module per integration.
 //!
-//! The rules cite their sources where they bite: the paper is *In Search of an Understandable Consensus Algorithm*
+//! The code cites rules by letter and number (S3, E5, D2): [`properties`] says what each is, its source, and what checks it.
+//!
+//! Comments cite sources where a rule bites: the paper is *In Search of an Understandable Consensus Algorithm*
 //! (Ongaro, Ousterhout, extended version), the dissertation is *Consensus: Bridging Theory and Practice* (Ongaro).
 
 // Floor 0/1: words and pure parts.
@@ -90,6 +92,10 @@ pub mod elector;
 pub mod sim;
 #[cfg(feature = "telemetry")]
 pub mod telemetry;
+
+#[cfg(doc)]
+#[doc = include_str!("properties.md")]
+pub mod properties {}
 
 /// The README's code compiles and runs.
 #[cfg(doctest)]

@@ -66,7 +66,7 @@ mod settings;
 pub use init::{Guard, Init, InitError, init};
 
 pub use bridge::{LinkOutcome, TRACING_OPENTELEMETRY_VERSION};
-pub(crate) use bridge::{caller, link};
+pub(crate) use bridge::{caller, caller_baggage, link};
 pub use log::TARGET;
 pub use metrics::Metrics;
 #[cfg(feature = "otel-sdk")]

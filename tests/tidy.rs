@@ -250,7 +250,8 @@ impl Source {
         let is_tests = |at: &usize| {
             let next = code.get(at + 1).map_or("", |line| line.trim());
             match code[*at].trim() {
-                "#[cfg(test)]" => next.starts_with("mod ") || next.starts_with("pub mod "),
+                // `mod tests;` names another file, and the rest of this one is production.
+                "#[cfg(test)]" => next.contains("mod ") && !next.ends_with(';'),
                 // Part of no build but that of the mutants.
                 "#[cfg(hustings_mutants)]" => next.starts_with("mod "),
                 _ => false,
@@ -526,6 +527,7 @@ fn impurities_are_found() {
     }
     assert!(found("let s = \"tokio\"; let async_ish = 'x'; /* HashMap */").is_empty());
     assert!(found("fn f() {}\n#[cfg(test)]\nmod tests {\n    use std::thread;\n}").is_empty());
+    assert_eq!(found("#[cfg(test)]\nmod tests;\nuse std::thread;").len(), 1, "a file goes on behind its tests' name");
     assert!(found("#[cfg(hustings_mutants)]\nmod chosen {\n    use std::env;\n}").is_empty());
     assert!(impurities(&Source::new("src/driver/run.rs", "use tokio::time;")).is_empty());
 }

@@ -8,11 +8,24 @@ use crate::storage::StorageError;
 use crate::transport::TransportError;
 use crate::types::{NameError, NodeId};
 
+/// What a program prints whose `main` returns an error is its `Debug`: here it is the sentence, with what to do.
+macro_rules! debug_is_the_sentence {
+    ($($error:ident)*) => {$(
+        impl std::fmt::Debug for $error {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, f)
+            }
+        }
+    )*};
+}
+
+debug_is_the_sentence!(StartError LeadError ResignError StatusError TransferError ProclaimError MembershipError);
+
 /// An error of the user's own work.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why an elector did not start. Nothing runs, and nothing listens.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// A setting without which nothing works was not given.
@@ -65,7 +78,7 @@ impl StartError {
 }
 
 /// Why leading ended for good.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum LeadError {
     /// The work failed while this node led. It has resigned.
@@ -88,7 +101,7 @@ impl LeadError {
 }
 
 /// Why leadership was not given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResignError {
     /// This node does not lead. Nothing was changed.
@@ -111,7 +124,7 @@ impl ResignError {
 }
 
 /// Why the application's status was not taken. The one before still stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StatusError {
     /// It is too long.
@@ -147,7 +160,7 @@ pub struct TransferDone {
 }
 
 /// Why leadership was not handed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransferError {
     /// This node does not lead, or is not established. Nothing was changed.
@@ -190,7 +203,7 @@ impl TransferError {
 }
 
 /// Why a value was not proclaimed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProclaimError {
     /// This node does not lead. Nothing was changed.
@@ -226,7 +239,7 @@ impl ProclaimError {
 }
 
 /// Why the members were not changed, or may not have been.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MembershipError {
     /// The change cannot begin. Nothing was changed.
@@ -258,5 +271,18 @@ impl MembershipError {
             MembershipError::LeadershipEnded => "leadership_ended",
             MembershipError::Stopped => "stopped",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_main_that_returns_an_error_prints_what_to_do() {
+        let error = StartError::from(TransportError::Insecure { address: "0.0.0.0:7300".to_owned() });
+        let printed = format!("{:?}", Box::<dyn std::error::Error>::from(error));
+        assert!(printed.contains("write .insecure()"), "{printed}");
+        assert_eq!(format!("{:?}", LeadError::Work("no disk".into())), "the work failed: no disk");
     }
 }

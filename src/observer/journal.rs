@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A `run` opens what one start of a node in a group reports: its `at` is the node's clock at the wall-clock time beside
-//! it. An `event` is complete by itself, so that a line that was found by `grep` needs no other.
+//! it. It comes again, with a new reading of both clocks that counts from there on, after an hour and when the wall clock was set
+//! by 100 ms or more. An `event` is complete by itself, so that a line that was found by `grep` needs no other.
 //!
 //! **It never blocks the driver.** Events go into a queue, a thread of its own writes them. A disk that stands still
 //! fills the queue; what no longer fits is counted, and a `dropped` line tells how much is missing there, so that

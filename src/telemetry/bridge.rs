@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{SpanContext, TraceContextExt};
 use opentelemetry::{Context, KeyValue, StringValue};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -123,6 +124,15 @@ pub(crate) fn caller() -> TraceContext {
         return context;
     }
     of(Context::current().span().span_context())
+}
+
+/// The caller's baggage as the value of a header: of its current span's context, or else of OpenTelemetry's own.
+pub(crate) fn caller_baggage() -> String {
+    let bridged = tracing::Span::current().context();
+    match bridged.baggage().is_empty() {
+        true => Context::current().baggage().to_string(),
+        false => bridged.baggage().to_string(),
+    }
 }
 
 fn of(context: &SpanContext) -> TraceContext {

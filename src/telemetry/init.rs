@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::IsTerminal as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -99,7 +100,7 @@ impl<S: Into<String>> From<S> for Init {
 }
 
 /// Why nothing could be set up. The process is as it was before.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum InitError {
     /// A setting leaves no way to export: an address that is none, a certificate that cannot be read, `https` without the
@@ -124,6 +125,13 @@ pub enum InitError {
     /// The thread that exports cannot be started.
     #[error("cannot start the exporting thread: {0}")]
     Thread(#[from] std::io::Error),
+}
+
+/// What a program prints whose `main` returns an error: the sentence.
+impl fmt::Debug for InitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl InitError {
@@ -182,9 +190,9 @@ struct Nodes {
 /// `https` addresses need the feature `otlp-tls`. Without `OTEL_EXPORTER_OTLP_CERTIFICATE` the system's certificates are
 /// trusted; files are read once, here.
 ///
-/// It installs the global tracer and meter providers and the propagators, and, unless there is one already or
+/// It installs the global tracer and meter providers of what is exported and the propagators, and, unless there is one already or
 /// [`Init::without_subscriber`] was asked for, a `tracing` subscriber: the application's spans are exported, those of the
-/// exporter's own machinery are not, and log lines go to standard error if `RUST_LOG` says which. [`Guard::spans_for`]
+/// exporter's own machinery are not, and log lines go to standard error: those that `RUST_LOG` chooses, or else WARN and ERROR. [`Guard::spans_for`]
 /// gives each node's election spans a provider of their own.
 ///
 /// A collector that is away, slow or silent delays nothing: spans wait in a bounded queue, and are lost when it is full.
@@ -197,6 +205,9 @@ pub fn init(service: impl Into<Init>) -> Result<Guard, InitError> {
     let mut guard = Guard { exporting: exporting(&resolved)?.map(Arc::new), resolved };
     guard.install(init.subscriber);
     tracing::info!(name: "raft.telemetry.resolved", target: super::TARGET, "{}", guard.resolved);
+    for note in guard.resolved.notes() {
+        tracing::warn!(name: "raft.telemetry.setting", target: super::TARGET, "{note}");
+    }
     Ok(guard)
 }
 
@@ -256,11 +267,12 @@ impl Guard {
     }
 
     fn install(&mut self, subscriber: bool) {
-        let Some(exporting) = &self.exporting else { return };
-        if let Some(meters) = &exporting.meters {
+        // Where nothing is exported, contexts still travel, and log lines are still written.
+        let traces = self.exporting.as_ref().and_then(|exporting| exporting.traces.as_ref());
+        if let Some(meters) = self.exporting.as_ref().and_then(|exporting| exporting.meters.as_ref()) {
             global::set_meter_provider(meters.clone());
         }
-        if let Some(traces) = &exporting.traces {
+        if let Some(traces) = traces {
             global::set_tracer_provider(traces.application.clone());
         }
         let propagators = self.resolved.propagators.iter().map(|propagation| match propagation {
@@ -273,12 +285,12 @@ impl Guard {
         if !subscriber {
             return;
         }
-        let tracer = exporting.traces.as_ref().map(|traces| traces.application.tracer(self.resolved.service.clone()));
+        let tracer = traces.map(|traces| traces.application.tracer(self.resolved.service.clone()));
         let exported = tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer).with_filter(quiet()));
-        let chosen = std::env::var_os("RUST_LOG").is_some();
-        let shown = chosen.then(|| {
-            tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(EnvFilter::from_default_env())
-        });
+        let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
+        let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let shown =
+            tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_filter(filter);
         if tracing_subscriber::registry().with(exported).with(shown).try_init().is_err() {
             self.resolved.notes.push("a tracing subscriber is there already, and was left alone".to_owned());
         }

@@ -228,17 +228,47 @@ async fn a_message_carries_the_fence_and_goes_on_with_the_caller_s_trace() {
     let election = lead.election_context().to_traceparent().expect("it is traced");
 
     let alone = lead.carrier();
-    assert_eq!(alone[0], ("traceparent", election.clone()));
+    assert_eq!(alone.len(), 1, "no span, no parent: acts do not pile up in the election's trace: {alone:?}");
     let act = async { lead.carrier() }.instrument(tracing::info_span!("agent.task")).await;
     let task = world.application.one("agent.task");
     let (trace, span) = id(&task);
     assert_eq!(act[0], ("traceparent", format!("00-{trace}-{span}-01")));
-    assert!(act[1].1.ends_with(&format!("raft.election={election}")), "{act:?}");
 
     for carried in [alone, act] {
+        let (_, baggage) = carried.last().expect("there is baggage");
+        assert!(baggage.ends_with(&format!("raft.election.planner.main={election}")), "{baggage}");
         assert_eq!(Fence::from_carrier("planner", "main", carried.clone()), Ok(lead.fence()));
-        assert_eq!(Fence::from_carrier("other", "main", carried), Err(CarrierError::WrongCluster));
+        let found = "planner/main".to_owned();
+        assert_eq!(Fence::from_carrier("other", "main", carried), Err(CarrierError::WrongCluster { found }));
     }
+    drop(lead);
+    world.stop().await;
+}
+
+/// What a propagator of the application injected stays, its baggage is there once, and the fence is beside it.
+#[tokio::test]
+async fn a_leadership_is_merged_into_what_a_message_carries_already() {
+    use opentelemetry::baggage::BaggageExt;
+
+    let world = World::of(1).await;
+    let lead = world.lead().await;
+    let context = opentelemetry::Context::current_with_baggage([opentelemetry::KeyValue::new("user", "alice")]);
+    let attached = context.attach();
+    let alone = lead.carrier();
+    assert!(alone.iter().any(|(_, value)| value.ends_with(",user=alice")), "the caller's own is kept: {alone:?}");
+    let mut headers = std::collections::HashMap::from([
+        ("Baggage".to_owned(), "user=alice,tenant=7".to_owned()),
+        ("traceparent".to_owned(), "00-00000000000000000000000000000abc-0000000000000def-01".to_owned()),
+    ]);
+    let before = headers["traceparent"].clone();
+    lead.inject(&mut headers);
+    lead.inject(&mut headers);
+    drop(attached);
+    assert_eq!(headers["traceparent"], before);
+    let baggage = &headers["baggage"];
+    assert!(baggage.ends_with(",user=alice,tenant=7"), "{baggage}");
+    assert_eq!((baggage.matches("user=").count(), baggage.matches("raft.fence").count()), (1, 1), "{baggage}");
+    assert_eq!(Fence::from_carrier("planner", "main", &headers), Ok(lead.fence()));
     drop(lead);
     world.stop().await;
 }

@@ -20,7 +20,7 @@ const LINE_MAX: u64 = 128 * 1024;
 /// A line of a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
-    /// A start of a node in a group begins to report.
+    /// A start of a node in a group begins to report, or has read its clocks again.
     Run(Run),
     /// What happened.
     Event(Box<Event>),

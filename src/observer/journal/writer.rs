@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -30,10 +31,24 @@ enum Body<'a> {
 /// The memory for lines that is kept between batches.
 const BUFFER_KEPT: usize = 64 * 1024;
 
+/// How long one reading of both clocks counts: they drift apart by some milliseconds an hour.
+const ANCHOR_AGE_MAX: Duration = Duration::from_secs(3600);
+/// How far the wall clock may be set beside what the last reading foretells.
+const ANCHOR_ERROR_MAX: Duration = Duration::from_millis(100);
+
 /// Writes batches until the journal is closed and the queue is empty.
 pub(super) fn run(shared: &Arc<Shared>, sink: impl Sink, torn: bool) {
     let finish = Finish(Arc::clone(shared));
-    let mut writer = Writer { sink, torn, missing: 0, runs: Vec::new(), last: None, buffer: Vec::new() };
+    let mut writer = Writer {
+        sink,
+        torn,
+        missing: 0,
+        clocks: Anchor::now,
+        anchor: None,
+        runs: Vec::new(),
+        last: None,
+        buffer: Vec::new(),
+    };
     let mut batch = VecDeque::new();
     loop {
         let (wanted, closed, dropped) = {
@@ -90,6 +105,9 @@ struct Writer<S> {
     torn: bool,
     /// How many events are lost and not yet told.
     missing: u64,
+    clocks: fn() -> Anchor,
+    /// The reading of both clocks that the newest `run` lines tell.
+    anchor: Option<Anchor>,
     /// The lives that have their `run` line.
     runs: Vec<Arc<Identity>>,
     last: Option<Arc<Identity>>,
@@ -104,6 +122,7 @@ impl<S: Sink> Writer<S> {
             return if sync { self.sink.sync() } else { Ok(()) };
         }
         self.buffer.clear();
+        self.look_at_the_clocks();
         if self.torn {
             self.buffer.push(b'\n');
         }
@@ -137,6 +156,16 @@ impl<S: Sink> Writer<S> {
         }
     }
 
+    /// Where the last reading of the clocks counts no more, every life introduces itself again with a new one.
+    fn look_at_the_clocks(&mut self) {
+        let now = (self.clocks)();
+        if self.anchor.is_none_or(|anchor| is_outdated(anchor, now)) {
+            self.anchor = Some(now);
+            self.runs.clear();
+            self.last = None;
+        }
+    }
+
     fn introduce(&mut self, who: &Arc<Identity>) {
         if self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, who)) {
             return;
@@ -147,7 +176,8 @@ impl<S: Sink> Writer<S> {
         };
         if !self.runs.iter().any(same) {
             self.runs.push(Arc::clone(who));
-            self.line(Body::Run(Run::opened(who, Anchor::now())));
+            let anchor = *self.anchor.get_or_insert_with(self.clocks);
+            self.line(Body::Run(Run::opened(who, anchor)));
         }
     }
 
@@ -159,5 +189,57 @@ impl<S: Sink> Writer<S> {
             return;
         }
         self.buffer.push(b'\n');
+    }
+}
+
+fn is_outdated(anchor: Anchor, now: Anchor) -> bool {
+    let foretold = anchor.wall(now.at);
+    let error = |a: SystemTime, b: SystemTime| a.duration_since(b).unwrap_or_default();
+    let moved = error(now.wall, foretold).max(error(foretold, now.wall));
+    now.at.since(anchor.at) >= ANCHOR_AGE_MAX || moved >= ANCHOR_ERROR_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Time;
+
+    fn anchor(wall_ms: u64, at_ms: u64) -> Anchor {
+        Anchor { wall: SystemTime::UNIX_EPOCH + Duration::from_millis(wall_ms), at: Time(at_ms * 1_000_000) }
+    }
+
+    #[test]
+    fn a_reading_of_the_clocks_counts_for_an_hour_unless_the_wall_clock_is_set() {
+        let read = anchor(1_000_000, 5_000);
+        assert!(!is_outdated(read, anchor(1_060_000, 65_000)), "a minute later");
+        assert!(!is_outdated(read, anchor(1_060_099, 65_000)), "slewed");
+        assert!(is_outdated(read, anchor(1_060_100, 65_000)), "set forward");
+        assert!(is_outdated(read, anchor(1_059_900, 65_000)), "set back");
+        assert!(is_outdated(read, anchor(1_000_000 + 3_600_000, 5_000 + 3_600_000)), "an hour later");
+    }
+
+    #[test]
+    fn every_life_introduces_itself_again_with_the_new_reading() {
+        use crate::config::Config;
+        use crate::record::HardState;
+        use crate::types::{ClusterId, DiskId, NodeId};
+
+        let name = NodeId::new("n1").expect("a name");
+        let config = Config::new(ClusterId::new("test").expect("a name"), name.clone(), vec![name]);
+        let who = Arc::new(Identity::of(&config, &HardState::new(DiskId(1), config.timing.promise_max)));
+        let sink = super::super::Unsynced(Vec::new());
+        let clocks = || anchor(1_000_000, 5_000);
+        let mut writer =
+            Writer { sink, torn: false, missing: 0, clocks, anchor: None, runs: vec![], last: None, buffer: vec![] };
+        let told = |writer: &mut Writer<_>| {
+            writer.buffer.clear();
+            writer.look_at_the_clocks();
+            writer.introduce(&who);
+            String::from_utf8(writer.buffer.clone()).expect("JSON")
+        };
+        assert!(told(&mut writer).contains("\"wall_unix_ns\":1000000000000"));
+        assert_eq!(told(&mut writer), "", "the same clocks: it is known");
+        writer.clocks = || anchor(2_000_000, 6_000);
+        assert!(told(&mut writer).contains("\"wall_unix_ns\":2000000000000"), "somebody set the clock");
     }
 }
