@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::mutant::{self, Mutant};
+use crate::quorum::quorum;
 use crate::types::{DiskId, Founding, Incarnation, NodeId, Term};
 
 /// The largest value a leader may proclaim, in bytes.
@@ -87,6 +88,15 @@ impl Record {
         self.members.len() == other.members.len() && self.members.iter().zip(&other.members).all(same)
     }
 
+    /// Whether every quorum of this record's voters shares a node with every quorum of the other's.
+    #[must_use]
+    pub fn must_meet(&self, other: &Record) -> bool {
+        let votes_there = |member: &&Member| other.member(&member.node).is_some_and(|there| there.voter);
+        let shared = self.members.iter().filter(|member| member.voter).filter(votes_there).count();
+        let (here, there) = (self.voters(), other.voters());
+        quorum(here) + quorum(there) + shared > here + there
+    }
+
     /// How many members vote.
     #[must_use]
     pub fn voters(&self) -> usize {
@@ -100,7 +110,7 @@ impl Record {
         Record { id, parent: self.id, members: self.members.clone(), proclaimed: self.proclaimed.clone() }
     }
 
-    /// The hash of a first record's members and disks, never 0 (FNV-1a, 64 bit).
+    /// The hash of a first record's members and disks, never 0 nor [`Founding::WITHHELD`] (FNV-1a, 64 bit).
     #[must_use]
     pub fn founding(&self) -> Founding {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
@@ -114,7 +124,7 @@ impl Record {
             eat(&[0, u8::from(member.voter)]);
             eat(&member.disk.0.to_be_bytes());
         }
-        Founding(hash.max(1))
+        Founding(hash.clamp(1, Founding::WITHHELD.0 - 1))
     }
 }
 

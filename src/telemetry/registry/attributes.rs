@@ -45,6 +45,7 @@ const REASONS: &[&str] = &[
     "overloaded",
     "resigned",
     "not_leader",
+    "unverified",
     "unanswered",
 ];
 
@@ -201,6 +202,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
             "wrong_cluster",
             "duplicate_node",
             "unknown_node",
+            "foreign_record",
             "different_timing",
             "unsupported_version",
             "amnesiac",
