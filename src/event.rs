@@ -183,6 +183,9 @@ codes! {
         DuplicateNode "duplicate_node",
         /// A node that is not a member was refused.
         UnknownNode "unknown_node",
+        /// A record was refused that no member listed here knows: of a stranger, or of members that this node cannot know
+        /// any more. It then takes no part until it gets a new disk and the present list.
+        ForeignRecord "foreign_record",
         /// A member with another timing was refused.
         DifferentTiming "different_timing",
         /// A member with a protocol version that is not understood was refused.

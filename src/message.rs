@@ -331,6 +331,9 @@ reasons! {
     Resigned "resigned" "resigned",
     /// `TimeoutNow` from a node that does not lead the current term.
     NotLeader "not_leader" "not the leader",
+    /// What the asker says of a newer record leads beyond what the refuser holds: it asks the members that it lists first
+    /// (PROPERTIES S13).
+    Unverified "unverified" "record unverified",
 }
 
 /// Why a call brought no reply. The state of the peer is unknown, unless the variant says more.

@@ -129,6 +129,12 @@ mutants! {
     TermWraps,
     /// S11: whoever names another cluster is heard.
     ClusterUnchecked,
+    /// S13: whoever claims to hold a newer record is heard.
+    StrangerAdmitted,
+    /// S13: a record is taken from a message, whoever its members are.
+    ForeignRecordAccepted,
+    /// S13: a refusal tells strangers the founding, the timing and the term.
+    StrangersTold,
     /// F1: a candidate asks again for votes of the term that it led.
     TokenNotIncreased,
     /// L4: a leader commits the record that it was elected with.

@@ -5,6 +5,7 @@ mod campaign;
 mod candidate;
 mod follower;
 mod founding;
+mod inquiry;
 mod leader;
 mod membership;
 mod office;
@@ -34,6 +35,7 @@ use crate::types::{NodeId, Term, Time, TraceContext};
 use candidate::Candidate;
 use follower::{Evidence, Follower};
 use founding::Founding;
+use inquiry::Inquiry;
 use leader::Leader;
 use office::Handover;
 use pre_candidate::PreCandidate;
@@ -165,6 +167,7 @@ pub struct Node {
     hearsay: Option<(Hearsay, Time)>,
     committed: Option<Arc<Record>>,
     founding: Founding,
+    inquiry: Inquiry,
     /// The term under which user work runs; it may outlive the office.
     working: Option<Term>,
     handover: Option<Handover>,
@@ -249,6 +252,7 @@ impl Node {
             hearsay: None,
             committed: None,
             founding: Founding::default(),
+            inquiry: Inquiry::default(),
             working: None,
             handover: None,
             stopping: false,

@@ -100,7 +100,7 @@ impl Record {
         Record { id, parent: self.id, members: self.members.clone(), proclaimed: self.proclaimed.clone() }
     }
 
-    /// The hash of a first record's members and disks, never 0 (FNV-1a, 64 bit).
+    /// The hash of a first record's members and disks, never 0 nor [`Founding::WITHHELD`] (FNV-1a, 64 bit).
     #[must_use]
     pub fn founding(&self) -> Founding {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
@@ -114,7 +114,7 @@ impl Record {
             eat(&[0, u8::from(member.voter)]);
             eat(&member.disk.0.to_be_bytes());
         }
-        Founding(hash.max(1))
+        Founding(hash.clamp(1, Founding::WITHHELD.0 - 1))
     }
 }
 

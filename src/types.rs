@@ -163,6 +163,11 @@ number!(
     Founding, ""
 );
 
+impl Founding {
+    /// What an answer says that tells a stranger nothing: no record has it.
+    pub const WITHHELD: Founding = Founding(u64::MAX);
+}
+
 impl Term {
     /// The next term, or `None` at the end of the numbers.
     #[must_use]

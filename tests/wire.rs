@@ -340,7 +340,7 @@ fn an_unknown_verdict_is_a_refusal() {
     let reply = golden_reply(ReplyBody::None);
     let bytes = bytes_of_reply(&reply);
     let at = bytes.windows(2).position(|pair| pair == [0x30, 0x01]).expect("the verdict");
-    for unknown in [0, 18, 100] {
+    for unknown in [0, 19, 100] {
         let mut bytes = bytes.clone();
         bytes[at + 1] = unknown;
         let verdict = decode_reply(&bytes).expect("a reply").verdict;

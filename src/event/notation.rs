@@ -193,6 +193,7 @@ words! {
         WrongCluster "wrong cluster",
         DuplicateNode "duplicate node",
         UnknownNode "unknown node",
+        ForeignRecord "record that no known member holds",
         DifferentTiming "different timing",
         UnsupportedVersion "unsupported version",
         Amnesiac "disk is not the one in the record",

@@ -9,7 +9,6 @@ use crate::message::{
     CallError, Identity, PROTOCOL_VERSION_MIN, Reason, Reply, Request, RequestBody, RequestId, RequestKind, Verdict,
 };
 use crate::mutant::{self, Mutant};
-use crate::record::RecordId;
 use crate::types::{Founding, NodeId, Term, TraceContext};
 
 impl Node {
@@ -29,6 +28,7 @@ impl Node {
             asked_term: request.term,
             received: self.now,
             reported,
+            known: self.may_be_told(&request, peer),
         };
         if reported {
             self.emit(EventKind::RequestReceived {
@@ -80,7 +80,8 @@ impl Node {
             let alarm = (from.holder() != self.holder()).then_some(Alarm::DuplicateNode);
             return Err((Reason::DuplicateNode, alarm));
         }
-        if !self.is_known(request) {
+        let vouched = self.vouch_for(request);
+        if let Err(None) = vouched {
             return Err((Reason::NotAMember, Some(Alarm::UnknownNode)));
         }
         if self.is_outlived(from) {
@@ -89,23 +90,20 @@ impl Node {
         if request.term.0 > self.hard.term.0.saturating_add(TERM_JUMP_MAX) {
             return Err((Reason::Unsupported, Some(Alarm::AbsurdTerm)));
         }
+        if let Err(Some(claim)) = vouched {
+            self.inquire(claim);
+            return Err((Reason::Unverified, None));
+        }
         Ok(())
     }
 
-    /// Whether the sender is a member, judged by the newer of the two records.
-    fn is_known(&self, request: &Request) -> bool {
-        let theirs: Option<RecordId> = match &request.body {
-            RequestBody::PreVote { last } | RequestBody::RequestVote { last, .. } => *last,
-            // A leader that was added while this node was away; a heartbeat says what its newest committed record is.
-            RequestBody::AppendEntries { record, committed, .. } => {
-                record.as_ref().map(|record| record.id).max(*committed)
-            }
-            RequestBody::TimeoutNow | RequestBody::Resign => None,
-        };
-        match &self.hard.record {
-            None => self.config.members.contains(&request.from.node),
-            Some(record) => record.member(&request.from.node).is_some() || theirs > Some(record.id),
-        }
+    /// Whether the sender is a member, as far as this node knows: whoever is not learns from an answer nothing that it did
+    /// not say itself (S13).
+    fn may_be_told(&self, request: &Request, peer: Option<&NodeId>) -> bool {
+        let from = &request.from;
+        let of_this = from.cluster == self.config.cluster && from.group == self.config.group;
+        let authentic = peer.is_none_or(|peer| *peer == from.node);
+        of_this && authentic && (self.is_expected(&from.node) || mutant::on(Mutant::StrangersTold))
     }
 
     /// Whether a later start of that disk is known: the lower one of two is refused (D1).
@@ -134,7 +132,7 @@ impl Node {
     }
 
     /// Whether this node would take that one for a member: by the record, and before there is one by the list.
-    fn is_expected(&self, node: &NodeId) -> bool {
+    pub(super) fn is_expected(&self, node: &NodeId) -> bool {
         match &self.hard.record {
             Some(record) => record.member(node).is_some(),
             None => self.config.members.contains(node),
@@ -206,7 +204,8 @@ impl Node {
 
     /// A stopped node still answers, so that nobody waits for it.
     pub(super) fn refuse_stopped(&mut self, input: Input) {
-        if let Input::Request { call, request, .. } = input {
+        if let Input::Request { call, request, peer, .. } = input {
+            let known = self.may_be_told(&request, peer.as_ref());
             let inbound = Inbound {
                 call,
                 id: request.id,
@@ -215,6 +214,7 @@ impl Node {
                 from: request.from,
                 received: self.now,
                 reported: false,
+                known,
             };
             self.refuse(&inbound, Reason::Stopping);
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::inquiry::Inquiry;
 use super::writes::Inbound;
 use super::{Node, Part};
 use crate::event::{Alarm, EventKind, LossOfLeader, Outcome, PersistCause, Trigger, Waited};
@@ -251,6 +252,7 @@ impl Node {
             self.join(inbound.from.founding);
         }
         let old = self.hard.record.replace(record.clone());
+        self.inquiry = Inquiry::default();
         self.change(PersistCause::Record { call: inbound.call });
         let from = inbound.from.node.clone();
         self.emit(EventKind::RecordAccepted { id: record.id, parent: record.parent, from });

@@ -77,7 +77,7 @@ impl Node {
         self.try_to_found();
     }
 
-    fn probe_interval(&self) -> std::time::Duration {
+    pub(super) fn probe_interval(&self) -> std::time::Duration {
         self.config.timing.election_timeout_min / 4
     }
 

@@ -21,7 +21,7 @@ pub(super) struct PreCandidate {
 
 /// What a pre-candidate is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     /// A round is open; at the deadline it is given up.
     Asking,
     /// A learned record is being written; the next round begins when it is durable, and there is no deadline.
@@ -83,7 +83,7 @@ impl Node {
         self.count_pre_votes();
     }
 
-    fn enter(&mut self, stage: Stage, deadline: Time) {
+    pub(super) fn enter(&mut self, stage: Stage, deadline: Time) {
         if let Part::PreCandidate(pre_candidate) = &mut self.part {
             pre_candidate.stage = stage;
             pre_candidate.deadline = deadline;
@@ -101,6 +101,9 @@ impl Node {
         self.note_heard(&reply.from.node);
         if self.is_late_probe_reply(&reply) {
             return;
+        }
+        if self.is_inquiry(&reply) {
+            return self.receive_inquiry_reply(&reply);
         }
         if let Part::Follower(_) = self.part
             && self.hard.record.is_none()
@@ -134,6 +137,7 @@ impl Node {
                 | Reason::WrongCluster
                 | Reason::Unsupported
                 | Reason::NotAMember
+                | Reason::Unverified
         ) {
             return false;
         }

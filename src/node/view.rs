@@ -50,7 +50,7 @@ impl Node {
     #[must_use]
     pub fn hearsay(&self) -> Option<Hearsay> {
         let (hearsay, received) = self.hearsay.as_ref()?;
-        let age = hearsay.age + self.now.since(*received);
+        let age = hearsay.age.saturating_add(self.now.since(*received));
         (age < self.config.timing.election_timeout_max).then(|| Hearsay { age, ..hearsay.clone() })
     }
 

@@ -107,13 +107,13 @@ impl Node {
             return forever(Reason::StorageError);
         }
         let Some(record) = &self.hard.record else { return forever(Reason::Amnesiac) };
+        // Whoever brings no record asks for ours, and learns it from the refusal: it has none, or looks for one (S13).
+        if plea.last.is_none() {
+            return forever(Reason::RecordBehind);
+        }
         let newer = plea.last > Some(record.id);
         if self.is_amnesiac() || plea.amnesiac {
-            return match plea.last {
-                // Whoever has no record learns it from the refusal.
-                None => forever(Reason::RecordBehind),
-                Some(_) => forever(Reason::Amnesiac),
-            };
+            return forever(Reason::Amnesiac);
         }
         // Dissertation §4.2.2: a voter need not know that it is one. Whoever has the newer record judges by it whose
         // votes count; this disk is cured, so that its vote is as good as any.

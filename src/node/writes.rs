@@ -14,7 +14,7 @@ use crate::event::{CallId, EventKind, LeadershipEnd, Outcome, PersistCause, Trig
 use crate::message::{Holder, Identity, Reason, Reply, ReplyBody, RequestId, RequestKind, Verdict};
 use crate::mutant::{self, Mutant};
 use crate::record::{HardState, RecordId};
-use crate::types::{NodeId, Term, Time};
+use crate::types::{Founding, NodeId, Term, Time};
 use std::sync::Arc;
 
 /// What the disk is known to hold.
@@ -83,6 +83,8 @@ pub(super) struct Inbound {
     pub(super) received: Time,
     /// Whether an event told of it, so that its answer is told too.
     pub(super) reported: bool,
+    /// Whether the asker is a member, so that it may be told who this node is, in which term.
+    pub(super) known: bool,
 }
 
 impl Inbound {
@@ -297,6 +299,7 @@ impl Node {
         // A granted pre-vote echoes the requested term: the voter's own has not changed.
         let echo = inbound.kind == RequestKind::PreVote && verdict.is_granted();
         let term = if echo { inbound.asked_term } else { self.hard.term };
+        let term = if inbound.known { term } else { Term(0) };
         if self.is_told(inbound, &verdict) {
             let remainder = match &body {
                 ReplyBody::Vote { remainder, .. } => *remainder,
@@ -314,7 +317,7 @@ impl Node {
             });
         }
         let reply = Reply {
-            from: self.identity.clone(),
+            from: self.identity_for(inbound),
             to: inbound.holder(),
             id: inbound.id,
             kind: inbound.kind,
@@ -324,5 +327,21 @@ impl Node {
             body,
         };
         self.out.replies.push((inbound.call, reply));
+    }
+
+    /// What this node says of itself. A stranger is told nothing that it did not say itself (S13): with the founding and
+    /// the timing it could speak as if it were a member.
+    fn identity_for(&self, inbound: &Inbound) -> Arc<Identity> {
+        let own = &self.identity;
+        let founding = inbound.from.founding == own.founding;
+        let timing = inbound.from.timing == own.timing;
+        if inbound.known || (founding && timing) {
+            return own.clone();
+        }
+        Arc::new(Identity {
+            founding: if founding { own.founding } else { Founding::WITHHELD },
+            timing: if timing { own.timing } else { 0 },
+            ..Identity::clone(own)
+        })
     }
 }

@@ -340,6 +340,7 @@ fn verdict_to_wire(verdict: &Verdict) -> proto::Verdict {
         Reason::Overloaded => proto::Verdict::Overloaded,
         Reason::Resigned => proto::Verdict::Resigned,
         Reason::NotLeader => proto::Verdict::NotLeader,
+        Reason::Unverified => proto::Verdict::Unverified,
     }
 }
 

@@ -307,6 +307,7 @@ pub enum Verdict {
     Overloaded = 15,
     Resigned = 16,
     NotLeader = 17,
+    Unverified = 18,
 }
 impl Verdict {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -333,6 +334,7 @@ impl Verdict {
             Self::Overloaded => "VERDICT_OVERLOADED",
             Self::Resigned => "VERDICT_RESIGNED",
             Self::NotLeader => "VERDICT_NOT_LEADER",
+            Self::Unverified => "VERDICT_UNVERIFIED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -356,6 +358,7 @@ impl Verdict {
             "VERDICT_OVERLOADED" => Some(Self::Overloaded),
             "VERDICT_RESIGNED" => Some(Self::Resigned),
             "VERDICT_NOT_LEADER" => Some(Self::NotLeader),
+            "VERDICT_UNVERIFIED" => Some(Self::Unverified),
             _ => None,
         }
     }

@@ -272,16 +272,11 @@ fn strangers(step: &Step<'_>) -> Held {
     Ok(())
 }
 
-/// Who is unknown is judged by the newer of the two records, and by the list as long as there is none.
+/// Who is known is judged by the record that is held, whatever a message claims (S13), and by the list as long as there is
+/// none.
 fn is_known(step: &Step<'_>, request: &Request) -> bool {
-    let theirs = match &request.body {
-        RequestBody::PreVote { last } | RequestBody::RequestVote { last, .. } => *last,
-        RequestBody::AppendEntries { record: Some(record), .. } => Some(record.id),
-        RequestBody::AppendEntries { committed, .. } => *committed,
-        RequestBody::TimeoutNow | RequestBody::Resign => None,
-    };
     match &step.before.state.record {
-        Some(mine) => mine.member(&request.from.node).is_some() || theirs > Some(mine.id),
+        Some(mine) => mine.member(&request.from.node).is_some(),
         None => step.node.config().members.contains(&request.from.node),
     }
 }

@@ -19,6 +19,8 @@ const FIRST: RecordId = RecordId { term: Term(0), index: 0 };
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     contents: BTreeMap<RecordId, Arc<Record>>,
+    /// What leaders of this cluster created.
+    created: BTreeSet<RecordId>,
     /// What each disk has ever held, and whether it could vote then.
     held: BTreeMap<(NodeId, DiskId), BTreeSet<(RecordId, bool)>>,
     newest_held: BTreeMap<(NodeId, DiskId), RecordId>,
@@ -49,6 +51,7 @@ impl Records {
 
     pub(crate) fn step(&mut self, step: &Step<'_>, disk: &Disk) -> Held {
         let (before, after) = (&step.before, step.node.hard_state());
+        self.descends(step)?;
         if let Some(record) = &after.record {
             self.meet(record)?;
         }
@@ -77,6 +80,18 @@ impl Records {
         {
             self.commit(step, id)?;
         }
+        Ok(())
+    }
+
+    /// S13: whatever a node holds was created by a leader of this cluster, or at its founding.
+    fn descends(&mut self, step: &Step<'_>) -> Held {
+        for event in &step.out.events {
+            if let EventKind::RecordAppended { id, .. } = &event.kind {
+                self.created.insert(*id);
+            }
+        }
+        let held = step.node.hard_state().last().filter(|id| *id != FIRST);
+        hold!(held.is_none_or(|id| self.created.contains(&id)), "S13", "holds {held:?}, which no leader has created");
         Ok(())
     }
 

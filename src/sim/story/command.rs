@@ -8,7 +8,7 @@ use crate::message::{Reason, RequestBody};
 use crate::node::Input;
 use crate::record::RecordId;
 use crate::sim::{Death, DiskManners, Faults, Link, Manners};
-use crate::types::{Term, Time};
+use crate::types::{NodeId, Term, Time};
 
 /// What holds for the whole story.
 #[derive(Debug, Clone, PartialEq)]
@@ -170,7 +170,10 @@ pub(crate) struct Inject {
     pub(crate) from: Option<String>,
     pub(crate) cluster: Option<String>,
     pub(crate) incarnation: Option<u64>,
+    /// The newest record: held, committed, or brought with the heartbeat if it has `members`.
     pub(crate) last: Option<RecordId>,
+    /// The members of the record that a heartbeat brings.
+    pub(crate) members: Vec<NodeId>,
 }
 
 /// A condition, perhaps turned round, over all events or those since the mark.

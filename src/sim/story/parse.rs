@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::command::{
-    Change, Command, Compare, DiskChange, Expectation, Fact, How, Inject, Setting, Show, Stray, Told, Way,
-};
+use super::command::{Change, Command, Compare, DiskChange, Expectation, Fact, How, Setting, Show, Stray, Told, Way};
 use super::{Line, OUTPUT, Story};
 use crate::config::{Config, Timing};
 use crate::event::Role;
-use crate::message::{Reason, RequestBody};
+use crate::message::Reason;
 use crate::node::Input;
-use crate::record::{MEMBERS_MAX, RecordId};
+use crate::record::MEMBERS_MAX;
 use crate::sim::{Death, Manners};
-use crate::types::{ClusterId, NodeId, Term, Time, TraceContext, nanos};
+use crate::types::{ClusterId, NodeId, Time, nanos};
 
+mod inject;
 mod manners;
 mod words;
 
@@ -291,35 +290,6 @@ impl Parser {
         }
         Err(words.expected(COMMANDS))
     }
-
-    fn inject(&self, words: &mut Words<'_>) -> Parsed<Inject> {
-        const KINDS: &str = "heartbeat, prevote, vote, resign or timeout_now";
-        let from = self.node(words)?;
-        words.keyword("->")?;
-        let way = (from, self.node(words)?);
-        let body = match words.word(KINDS)? {
-            "heartbeat" => RequestBody::AppendEntries {
-                promise: self.setting.timing.promise,
-                record: None,
-                committed: None,
-                rank: None,
-                election: TraceContext::NONE,
-            },
-            "prevote" => RequestBody::PreVote { last: None },
-            "vote" => RequestBody::RequestVote { last: None, transfer: None },
-            "resign" => RequestBody::Resign,
-            "timeout_now" => RequestBody::TimeoutNow,
-            _ => return Err(words.unread(KINDS)),
-        };
-        let mut inject =
-            Inject { way, body, term: Term::default(), from: None, cluster: None, incarnation: None, last: None };
-        while !words.is_over() {
-            const KEYS: &str = "term=, last=TERM.INDEX, from=, cluster= or incarnation=";
-            let (key, value) = words.pair(KEYS)?;
-            set_claim(&mut inject, key, value).ok_or_else(|| words.unread(KEYS))?;
-        }
-        Ok(inject)
-    }
 }
 
 // ---- expectations ----
@@ -453,23 +423,6 @@ fn timing(words: &mut Words<'_>, mut timing: Timing) -> Parsed<Timing> {
         Ok(()) => Ok(config.timing),
         Err(error) => Err(words.unread(&format!("times that go together ({error})"))),
     }
-}
-
-/// What a message made by hand claims to be.
-fn set_claim(inject: &mut Inject, key: &str, value: &str) -> Option<()> {
-    let number = |text: &str| text.parse::<u64>().ok();
-    match key {
-        "term" => inject.term = Term(if value == "max" { u64::MAX } else { number(value)? }),
-        "incarnation" => inject.incarnation = Some(number(value)?),
-        "last" => {
-            let (term, index) = value.split_once('.')?;
-            inject.last = Some(RecordId { term: Term(number(term)?), index: number(index)? });
-        }
-        "from" => inject.from = NodeId::new(value).ok().map(|_| value.to_owned()),
-        "cluster" => inject.cluster = ClusterId::new(value).ok().map(|_| value.to_owned()),
-        _ => return None,
-    }
-    Some(())
 }
 
 fn compare(words: &mut Words<'_>) -> Parsed<Compare> {

@@ -169,6 +169,9 @@ impl Printer<'_> {
         if let Some(RecordId { term, index }) = inject.last {
             let _ = write!(text, " last={}.{index}", term.0);
         }
+        for (at, member) in inject.members.iter().enumerate() {
+            let _ = write!(text, "{}{member}", if at == 0 { " members=" } else { "," });
+        }
         text
     }
 }

@@ -8,7 +8,7 @@ use super::command::{Change, Command, DiskChange, Inject, Setting};
 use crate::event::Role;
 use crate::message::{Identity, Request, RequestBody, RequestId};
 use crate::node::{Input, Node};
-use crate::record::{HardState, RecordId};
+use crate::record::{HardState, Member, Record, RecordId};
 use crate::sim::check::arithmetic::majority;
 use crate::sim::host::{Caller, Life};
 use crate::sim::{Cluster, Death, Detail, DiskManners, Faults, Figures, Link};
@@ -223,7 +223,7 @@ impl Stage {
         identity.incarnation = inject.incarnation.map_or(identity.incarnation, Incarnation);
         let newest = self.cluster.durable(from).and_then(|state| state.record.as_ref()).map(|record| record.id);
         let mut body = inject.body.clone();
-        claim_record(&mut body, inject.last.or(newest));
+        claim_record(&mut body, inject, newest);
         // Far above the numbers of the node's own requests, so that no reply is taken for an answer to one of them.
         let id = RequestId(1 << 40 | self.injected);
         let to_name = self.cluster.name(to).clone();
@@ -267,9 +267,22 @@ fn change_disk(disk: &mut DiskManners, change: &DiskChange) {
     }
 }
 
-fn claim_record(body: &mut RequestBody, newest: Option<RecordId>) {
+fn claim_record(body: &mut RequestBody, inject: &Inject, newest: Option<RecordId>) {
     match body {
-        RequestBody::PreVote { last } | RequestBody::RequestVote { last, .. } => *last = newest,
-        _ => {}
+        RequestBody::PreVote { last } | RequestBody::RequestVote { last, .. } => *last = inject.last.or(newest),
+        RequestBody::AppendEntries { record, committed, .. } => {
+            *committed = inject.last;
+            if let Some(id) = inject.last.filter(|_| !inject.members.is_empty()) {
+                let parent = RecordId { term: id.term, index: id.index.saturating_sub(1) };
+                let member = |(at, node): (usize, &NodeId)| Member {
+                    node: node.clone(),
+                    disk: DiskId(1000 + at as u128),
+                    voter: true,
+                };
+                let members = inject.members.iter().enumerate().map(member).collect();
+                *record = Some(Arc::new(Record { id, parent, ..Record::first(members) }));
+            }
+        }
+        RequestBody::TimeoutNow | RequestBody::Resign => {}
     }
 }

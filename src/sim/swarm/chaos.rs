@@ -9,10 +9,11 @@ use super::mix::{every_way, manners, micros, rate, reading};
 use super::{Bias, Broken, Swarm};
 use crate::message::RequestBody;
 use crate::node::Input;
+use crate::record::RecordId;
 use crate::sim::chance::Chance;
 use crate::sim::story::command::{Change, Command, DiskChange, Inject, Way};
 use crate::sim::{Death, DiskManners};
-use crate::types::{Term, Time};
+use crate::types::{NodeId, Term, Time, TraceContext};
 
 /// Something that chaos does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -389,17 +390,30 @@ impl Swarm {
         }
     }
 
-    /// A request that only a stranger, or a member gone mad, would send (S11).
+    /// A request that only a stranger, or a member gone mad, would send (S11, S13).
     fn intrude(&mut self, at: usize) -> Vec<Command> {
         let from = self.other(at);
         let chance = &mut self.chaos.chance;
         let Some(node) = self.stage.cluster.node(at) else { return Vec::new() };
+        let heartbeat = RequestBody::AppendEntries {
+            promise: node.config().timing.promise,
+            record: None,
+            committed: None,
+            rank: None,
+            election: TraceContext::NONE,
+        };
         let bodies = [
             RequestBody::PreVote { last: None },
             RequestBody::RequestVote { last: None, transfer: None },
             RequestBody::TimeoutNow,
             RequestBody::Resign,
+            heartbeat.clone(),
         ];
+        let last = node.hard_state().last();
+        let newer = |ahead: u64| {
+            let last = last.unwrap_or_default();
+            Some(RecordId { term: Term(last.term.0.max(node.term().0) + ahead), index: last.index + ahead })
+        };
         let mut inject = Inject {
             way: (from, at),
             body: bodies[chance.index(bodies.len())].clone(),
@@ -407,12 +421,26 @@ impl Swarm {
             from: None,
             cluster: None,
             incarnation: None,
-            last: node.hard_state().last(),
+            last,
+            members: Vec::new(),
         };
-        match chance.below(3) {
+        let stranger = "stranger";
+        match chance.below(5) {
             0 => inject.cluster = Some("elsewhere".to_owned()),
-            1 => inject.from = Some("stranger".to_owned()),
-            _ => inject.term = Term(u64::MAX - chance.below(2)),
+            1 => inject.from = Some(stranger.to_owned()),
+            2 => inject.term = Term(u64::MAX - chance.below(2)),
+            kind => {
+                // A record of its own making, under its own name or under that of a member.
+                let ahead = [1, 1000][chance.index(2)];
+                inject.term = Term(node.term().0 + ahead);
+                inject.last = newer(ahead);
+                inject.members = NodeId::new(stranger).into_iter().collect();
+                if kind == 3 {
+                    inject.from = Some(stranger.to_owned());
+                } else {
+                    inject.body = heartbeat;
+                }
+            }
         }
         vec![Command::Inject(inject)]
     }

@@ -161,6 +161,7 @@ impl Swarm {
             cluster: None,
             incarnation: None,
             last: None,
+            members: Vec::new(),
         })
     }
 

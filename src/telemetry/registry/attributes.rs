@@ -45,6 +45,7 @@ const REASONS: &[&str] = &[
     "overloaded",
     "resigned",
     "not_leader",
+    "unverified",
     "unanswered",
 ];
 
@@ -214,6 +215,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
             "wrong_cluster",
             "duplicate_node",
             "unknown_node",
+            "foreign_record",
             "different_timing",
             "unsupported_version",
             "amnesiac",

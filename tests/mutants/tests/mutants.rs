@@ -126,6 +126,8 @@ seeds! {
     half_an_even_number_as_a_quorum: QuorumOffByOne, None, 50, ["S7", "S10"];
     a_pre_vote_that_raises_the_term: PreVoteBumpsTerm, None, 20, ["S9"];
     a_cluster_id_that_is_not_checked: ClusterUnchecked, None, 50, ["S11"];
+    a_stranger_admitted_on_its_word: StrangerAdmitted, None, 100, ["S11", "S13"];
+    a_record_of_a_stranger_taken: ForeignRecordAccepted, None, 100, ["S13", "L1"];
     a_token_that_does_not_increase: TokenNotIncreased, Promises, 50, ["F1", "V1"];
     hearsay_that_refreshes_itself: HearsayRefreshes, Promises, 200, ["V6"];
     // Records
@@ -146,6 +148,8 @@ tests! {
         "rules::membership::a_change_waits_for_the_record_in_flight";
     a_membership_change_before_exclusive: ChangeBeforeExclusive,
         "rules::membership::only_an_exclusive_leader_changes_the_members";
+    a_refusal_that_tells_strangers_how_to_speak: StrangersTold,
+        "rules::strangers::strangers_learn_nothing_from_refusals";
     non_voters_counted: NonVotersCounted, "rules::strangers::non_voters_do_not_count";
     a_leader_that_adopts: LeaderAdopts, "rules::learning::only_a_pre_candidate_adopts";
 }
