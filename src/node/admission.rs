@@ -20,7 +20,7 @@ impl Node {
         peer: Option<&NodeId>,
     ) {
         let reported = !is_routine(&request);
-        let inbound = Inbound {
+        let mut inbound = Inbound {
             call,
             id: request.id,
             from: request.from.clone(),
@@ -28,7 +28,8 @@ impl Node {
             asked_term: request.term,
             received: self.now,
             reported,
-            known: self.may_be_told(&request, peer),
+            // Whoever is admitted is a member: who else may be told what is asked only of those that are refused.
+            known: true,
         };
         if reported {
             self.emit(EventKind::RequestReceived {
@@ -44,6 +45,7 @@ impl Node {
             if let Some(alarm) = alarm {
                 self.alarm(alarm, Some(request.from.node.clone()));
             }
+            inbound.known = self.may_be_told(&request, peer);
             return self.refuse(&inbound, reason);
         }
         self.see(&request.from);
