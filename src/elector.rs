@@ -322,7 +322,9 @@ impl Elector {
     /// Leaves: revokes the guard, waits for the work to end while heartbeats go on, hands over, stops listening, and
     /// releases the storage. Returns when all that is done.
     ///
-    /// Work that does not end is waited for until the drain limit and two election timeouts; then it leaves all the same.
+    /// Work that does not end, and an answer that waits for a disk, are waited for until the drain limit and two election
+    /// timeouts; then it leaves all the same. A write that still hangs then is waited for two seconds more, and left to
+    /// itself: the storage stays locked for as long as it hangs.
     pub async fn shutdown(&self) {
         self.shared.handle.send(Command::Shutdown);
         self.stopped().await;

@@ -9,7 +9,7 @@
 //!
 //! An application that uses `tracing` with the layer of `tracing-opentelemetry` joins its spans to the election that
 //! allowed them: [`Leadership::link`](crate::elector::Leadership::link) adds a link `authorized_by`, and says by a
-//! [`LinkOutcome`] whether it was kept. [`Leadership::carrier`](crate::elector::Leadership::carrier) takes fence and context along with a message, and
+//! [`LinkOutcome`] whether it was kept. [`Leadership::inject`](crate::elector::Leadership::inject) adds fence and election to a message, and
 //! [`Fence::from_carrier`](crate::elector::Fence::from_carrier) reads the fence there. The election that
 //! [`Elector::campaign_now`](crate::elector::Elector::campaign_now) orders, and a transfer, link to the caller's current
 //! span as `triggered_by`.

@@ -276,6 +276,44 @@ fn a_file_in_the_place_of_a_directory_is_refused_with_advice() {
     }
 }
 
+/// A folder that was deleted under a member may belong to another process by now: what starts over leaves that one alone.
+#[cfg(unix)]
+#[test]
+fn starting_over_spares_a_folder_that_is_not_its_own_any_more() {
+    let above = TempDir::new().expect("a folder");
+    let dir = above.path().join("data");
+    let mut old = open(&dir);
+    old.save(&[(main_group(), state(7))]).expect("it is ours");
+    fs::remove_dir_all(&dir).expect("somebody cleans up");
+    let gone = old.start_over(&[(main_group(), state(8))]).expect_err("there is no folder");
+    assert!(gone.to_string().contains("deleted, or replaced"), "{gone}");
+    let mut new = open(&dir);
+    new.save(&[(main_group(), state(1))]).expect("it is that one's");
+    old.start_over(&[(main_group(), state(8))]).expect_err("it is another's");
+    drop((old, new));
+    assert_eq!(load(&dir).expect("readable"), Some(state(1)));
+}
+
+/// A staged file whose sync failed is not taken up again: each attempt is a file of its own.
+#[cfg(unix)]
+#[test]
+fn starting_over_takes_a_new_file_each_time() {
+    use std::os::unix::fs::MetadataExt;
+
+    let dir = settled();
+    let inode = || fs::metadata(file_in(dir.path())).expect("a state").ino();
+    let mut storage = open(dir.path());
+    let before = inode();
+    let staged = file_in(dir.path()).with_extension("state.new");
+    fs::write(&staged, "what an attempt left").expect("a file");
+    let left = fs::metadata(&staged).expect("a file").ino();
+    let held = fs::File::open(&staged).expect("its number is not used again while it is open");
+    storage.start_over(&[(main_group(), state(9))]).expect("a sound disk");
+    assert!(inode() != before && inode() != left);
+    drop((held, storage));
+    assert_eq!(load(dir.path()).expect("readable"), Some(state(9)));
+}
+
 #[test]
 fn a_directory_serves_one_at_a_time() {
     let dir = settled();

@@ -302,12 +302,9 @@ impl Driver {
             let job = Job { group: at, id: group.id.clone(), write, state, afresh };
             self.writer.write(job, &self.doors.mail);
         }
-        for event in &out.events {
-            match event.kind {
-                EventKind::PersistFailed { .. } => self.doors.inbox.condition().worsen(Health::StorageFailed),
-                EventKind::StorageHealed { .. } => self.doors.inbox.condition().heal(),
-                _ => {}
-            }
+        let healed = out.events.iter().any(|event| matches!(event.kind, EventKind::StorageHealed { .. }));
+        if out.events.iter().any(|event| matches!(event.kind, EventKind::PersistFailed { .. })) {
+            self.doors.inbox.condition().worsen(Health::StorageFailed);
         }
         self.observers.show_output(now, group, out);
         group.stream(&out.events);
@@ -356,6 +353,9 @@ impl Driver {
             self.retire(at);
         } else {
             self.rearm(at, now);
+        }
+        if healed && !self.groups.iter().flatten().any(|group| group.node.storage_failed()) {
+            self.doors.inbox.condition().heal();
         }
     }
 

@@ -138,8 +138,8 @@ fn serve(
     let mut waiting = queue.recv().ok();
     let mut unsettled = 0;
     while let Some(first) = waiting {
-        for tickets in save(&mut *storage, std::iter::once(first).chain(queue.try_iter())) {
-            uncopied.insert(tickets.group, tickets.write);
+        for ticket in save(&mut *storage, std::iter::once(first).chain(queue.try_iter())) {
+            uncopied.insert(ticket.group, ticket.write);
         }
         unsettled += 1;
         waiting = queue.try_recv().ok();
@@ -187,5 +187,27 @@ fn attempt(what: impl FnOnce() -> Result<(), StorageError>) -> Option<String> {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error.to_string()),
         Err(_) => Some("the storage panicked".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::DiskId;
+
+    /// Whatever becomes of the thread: the core hears that the write did not come about, and asks for no answer in vain.
+    #[test]
+    fn a_job_that_is_lost_is_answered() {
+        let (mail, mut letters) = Mail::new();
+        let ticket = |write| Ticket { group: 3, write: WriteId(write), mail: mail.clone(), answered: false };
+        let state = HardState::new(DiskId(1), Duration::ZERO);
+        drop(Queued { id: GroupId::default(), state, afresh: false, ticket: ticket(7) });
+        let letter = letters.try_recv().expect("an answer");
+        assert!(matches!(letter, Parcel::Input(3, Input::PersistFailed(WriteId(7), _))), "{letter:?}");
+        let mut answered = ticket(8);
+        answered.answer(None);
+        drop(answered);
+        assert!(matches!(letters.try_recv(), Ok(Parcel::Input(3, Input::Persisted(WriteId(8))))));
+        assert!(letters.try_recv().is_err(), "one answer a write");
     }
 }

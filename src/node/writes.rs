@@ -141,7 +141,7 @@ impl Node {
     }
 
     /// Whether a write failed, and nothing has been durable since.
-    pub(super) fn storage_failed(&self) -> bool {
+    pub(crate) fn storage_failed(&self) -> bool {
         self.writes.failure.is_some()
     }
 

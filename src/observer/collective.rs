@@ -73,7 +73,7 @@ pub enum DiskState {
     Good,
     /// It is not the disk that the record names: the member does not vote.
     Amnesiac,
-    /// A write failed: the member refuses votes until it is restarted.
+    /// A write failed: the member refuses votes until its storage has started over.
     Failed,
 }
 

@@ -190,10 +190,10 @@ struct Nodes {
 /// `https` addresses need the feature `otlp-tls`. Without `OTEL_EXPORTER_OTLP_CERTIFICATE` the system's certificates are
 /// trusted; files are read once, here.
 ///
-/// It installs the global tracer and meter providers of what is exported and the propagators, and, unless there is one already or
+/// It installs the global tracer and meter providers of what is exported, the propagators, and, unless there is one already or
 /// [`Init::without_subscriber`] was asked for, a `tracing` subscriber: the application's spans are exported, those of the
-/// exporter's own machinery are not, and log lines go to standard error: those that `RUST_LOG` chooses, or else WARN and ERROR. [`Guard::spans_for`]
-/// gives each node's election spans a provider of their own.
+/// exporter's own machinery are not, and log lines go to standard error: those that `RUST_LOG` chooses, or else WARN and
+/// ERROR. [`Guard::spans_for`] gives each node's election spans a provider of their own.
 ///
 /// A collector that is away, slow or silent delays nothing: spans wait in a bounded queue, and are lost when it is full.
 ///

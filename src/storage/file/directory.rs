@@ -70,6 +70,12 @@ pub(super) trait Directory {
 
     /// Makes creations and renames durable.
     fn sync(&mut self) -> io::Result<()>;
+
+    /// Whether it is still the directory that this value locked, as far as the system can tell: a deleted one may have been
+    /// created again, and locked by another process.
+    fn is_ours(&self) -> io::Result<bool> {
+        Ok(true)
+    }
 }
 
 impl BlockFile for File {
@@ -98,8 +104,12 @@ impl BlockFile for File {
 #[derive(Debug)]
 pub(super) struct OsDirectory {
     path: PathBuf,
-    _lock: Lock,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "elsewhere it only has to stay open"))]
+    lock: Lock,
 }
+
+/// The name of the lock file.
+const LOCK: &str = "lock";
 
 /// The open lock file.
 #[derive(Debug)]
@@ -119,8 +129,8 @@ impl OsDirectory {
     /// Creates the directory if it is missing, and locks it.
     pub(super) fn open(path: PathBuf) -> Result<OsDirectory, StorageError> {
         create_durably(&path)?;
-        let _lock = Lock(lock(&path.join("lock"))?);
-        Ok(OsDirectory { path, _lock })
+        let lock = Lock(lock(&path.join(LOCK))?);
+        Ok(OsDirectory { path, lock })
     }
 }
 
@@ -140,7 +150,13 @@ impl Directory for OsDirectory {
     }
 
     fn create(&mut self, name: &str) -> io::Result<File> {
-        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.path.join(name))
+        // A new file, and not the old one emptied: that one's last sync may have failed.
+        let path = self.path.join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        OpenOptions::new().read(true).write(true).create_new(true).open(path)
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
@@ -150,19 +166,31 @@ impl Directory for OsDirectory {
     fn sync(&mut self) -> io::Result<()> {
         sync_directory(&self.path)
     }
+
+    #[cfg(unix)]
+    fn is_ours(&self) -> io::Result<bool> {
+        use std::os::unix::fs::MetadataExt;
+
+        let held = self.lock.0.metadata()?;
+        match std::fs::metadata(self.path.join(LOCK)) {
+            Ok(there) => Ok((there.dev(), there.ino()) == (held.dev(), held.ino())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// An [`StorageError::Io`] with advice for what the system said.
 pub(super) fn io_error(action: &'static str, path: &Path, source: io::Error) -> StorageError {
     let advice = match source.kind() {
         ErrorKind::PermissionDenied => "let the user that runs this node read and write it",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space on that disk and start the node again",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space on that disk",
         ErrorKind::ReadOnlyFilesystem => "mount its file system writable, or choose another directory",
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists | ErrorKind::IsADirectory => {
             "a file stands where a directory should, or the reverse: choose another directory"
         }
         _ if too_many_open_files(&source) => "raise the limit of open files: each group keeps one open",
-        _ => "check that disk and the system's log before the node is started again",
+        _ => "check that disk and the system's log",
     };
     StorageError::Io { action, path: path.to_owned(), source, advice }
 }

@@ -100,6 +100,7 @@ impl<D: Directory> Store<D> {
     /// depends on the file whose write or sync failed, or on what the system remembers of it.
     pub(super) fn start_over(&mut self, states: &[(GroupId, HardState)]) -> Result<(), StorageError> {
         for (group, state) in states {
+            self.refuse_unless_ours()?;
             let write = self.prepare(group, state)?;
             let mut file = self.stage(&write)?;
             file.drop_cache();
@@ -112,10 +113,18 @@ impl<D: Directory> Store<D> {
                     return Err(io_error("read", &path(), source));
                 }
             }
+            // What takes the place of a file could take that of another process's, which a write to an open one never does.
+            self.refuse_unless_ours()?;
             self.publish(file, write)?;
             self.failed.remove(group);
         }
         Ok(())
+    }
+
+    fn refuse_unless_ours(&self) -> Result<(), StorageError> {
+        let other = || std::io::Error::other("it was deleted, or replaced by one that this process has not locked");
+        let ours = self.directory.is_ours().and_then(|ours| if ours { Ok(()) } else { Err(other()) });
+        ours.map_err(|source| io_error("use", self.directory.path(), source))
     }
 
     /// After a failed sync the system may forget what was not written and report success the next time: nothing that
