@@ -4,10 +4,12 @@
 //! it would outlive its promises. Elsewhere the monotonic clock is all there is: macOS' and Windows' may stop in sleep,
 //! so that a leader that slept believes its lease until the first message tells it otherwise.
 
+mod alarm;
 mod timer;
 
 use std::time::{Duration, SystemTime};
 
+pub(crate) use alarm::Alarm;
 pub(crate) use timer::Timer;
 
 use crate::types::Time;
@@ -57,6 +59,14 @@ impl Clock {
             return Timer::Simulated(simulated.clone());
         }
         Timer::new()
+    }
+
+    /// Whether it is the machine's, so that a thread can wait by it.
+    pub(crate) fn is_real(&self) -> bool {
+        #[cfg(feature = "sim")]
+        return self.simulated.is_none();
+        #[cfg(not(feature = "sim"))]
+        true
     }
 
     /// A number that nobody can foresee.

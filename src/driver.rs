@@ -15,9 +15,11 @@ mod office;
 mod pulse;
 mod run;
 mod show;
+mod tenure;
 #[cfg(test)]
 mod tests;
 mod view;
+mod watchman;
 mod writer;
 
 use std::fmt;
@@ -31,9 +33,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use command::StartWhen;
 pub(crate) use command::{
-    ChangeFailure, Command, Guard, Mail, NotLeading, Parcel, ProclaimFailure, Transfer, TransferFailure,
+    ChangeFailure, Command, Delivery, Guard, Mail, NotLeading, Parcel, ProclaimFailure, Transfer, TransferFailure,
 };
 pub use office::LossCause;
+pub(crate) use tenure::{Hold, Tenure};
 pub use view::{Cause, Events, View, ViewWatch};
 
 use crate::clock::Clock;
@@ -42,7 +45,7 @@ use crate::event::Event;
 use crate::observer::{Observer, Propagator};
 use crate::record::Member;
 use crate::storage::{Storage, StorageError};
-use crate::transport::{AnyTransport, HealthWatch, Inbox, Incoming, TransportError};
+use crate::transport::{AnyTransport, Condition, Health, HealthWatch, Inbox, Incoming, TransportError};
 use crate::types::NodeId;
 
 /// Everything that a driver is made of.
@@ -118,6 +121,32 @@ impl Handle {
     }
 }
 
+/// The handles of a driver that runs, on their way to whoever started it. Dropped on the way, it leaves.
+struct Started(Vec<Handle>);
+
+impl Started {
+    fn accept(mut self) -> Vec<Handle> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        for handle in &self.0 {
+            handle.send(Command::Shutdown);
+        }
+    }
+}
+
+/// Says that the member has stopped, also when the driver panicked.
+struct Stopped(Arc<Condition>);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.0.worsen(Health::Stopped);
+    }
+}
+
 /// What a driver shares with its handles.
 pub(crate) struct Doors {
     mail: Mail,
@@ -139,7 +168,7 @@ pub(crate) async fn start(setup: Setup) -> Result<Vec<Handle>, StartFailure> {
     let (mail, letters) = Mail::new();
     let (inbox, incoming) = Inbox::with_clock(setup.clock.clone());
     let doors = Doors { mail, letters, inbox, incoming, ended: CancellationToken::new(), lag: Arc::default() };
-    let (started, handles) = oneshot::channel();
+    let (started, handles) = oneshot::channel::<Result<Started, StartFailure>>();
     let on_current_runtime = setup.on_current_runtime;
     let driver = run::run(setup, doors, started);
     if on_current_runtime {
@@ -154,5 +183,5 @@ pub(crate) async fn start(setup: Setup) -> Result<Vec<Handle>, StartFailure> {
         };
         std::thread::Builder::new().name("hustings".into()).spawn(body).map_err(StartFailure::Thread)?;
     }
-    handles.await.map_err(|_| StartFailure::Panicked)?
+    handles.await.map_err(|_| StartFailure::Panicked)?.map(Started::accept)
 }

@@ -56,7 +56,7 @@ pub use crate::observer::{CollectiveState, DiskState, MemberState, STATUS_LEN_MA
 #[cfg(feature = "telemetry")]
 pub use crate::telemetry::LinkOutcome;
 
-use crate::driver::{ChangeFailure, Command, Handle, NotLeading, ProclaimFailure, Transfer};
+use crate::driver::{ChangeFailure, Command, Delivery, Guard, Handle, Hold, NotLeading, ProclaimFailure, Transfer};
 use crate::event::Change;
 use crate::message::{Reply, Request};
 use crate::observer::recent::{ElectionSummary, Recent};
@@ -143,10 +143,15 @@ impl Elector {
     /// # Errors
     /// [`LeadError::Stopped`].
     pub async fn campaign_when(&self, when: StartWhen) -> Result<Leadership, LeadError> {
+        let guard = self.guard(when).await?;
+        Ok(Leadership::held(Hold::of_handles(guard), when))
+    }
+
+    /// The guard of an office that can be worked in. A drop of this future leaves it to the next one who waits.
+    async fn guard(&self, when: StartWhen) -> Result<Arc<Guard>, LeadError> {
         let (reply, guard) = oneshot::channel();
         self.shared.handle.send(Command::Lead { when, reply });
-        let guard = guard.await.map_err(|_| LeadError::Stopped)?;
-        Ok(Leadership::new(guard, when))
+        guard.await.ok().and_then(Delivery::accept).ok_or(LeadError::Stopped)
     }
 
     /// Orders this node to stand for election at once, instead of when its timeout ends. Returns before that.

@@ -79,6 +79,24 @@ codes! {
 }
 
 codes! {
+    /// Why a leader's guard was revoked while its term of office still lasted.
+    Revocation {
+        /// The user asked to resign.
+        Resigning "resigning",
+        /// The user asked to hand over.
+        Transferring "transferring",
+        /// The user asked to shut down.
+        ShuttingDown "shutting_down",
+        /// No quorum acknowledged in time: work was told so, and what is acknowledged later cannot take it back.
+        LeaseLapsed "lease_lapsed",
+        /// The work came to its end.
+        WorkEnded "work_ended",
+        /// Nobody took the leadership up: whoever had asked for it has gone.
+        Unclaimed "unclaimed",
+    }
+}
+
+codes! {
     /// Why a node campaigns.
     Trigger {
         /// No leader was heard for the election timeout.
@@ -273,6 +291,13 @@ codes! {
         TimedOut "timed_out",
         /// Leadership ended. A record of the change that was out may still be committed by a later leader.
         LeadershipEnded "leadership_ended",
+    }
+}
+
+impl Revocation {
+    /// What a journal of a release that named no cause meant.
+    fn unsaid() -> Revocation {
+        Revocation::Resigning
     }
 }
 
@@ -520,6 +545,9 @@ pub enum EventKind {
     },
     /// The leader's guard was revoked ahead of a hand-over or a resignation; heartbeats go on while work drains.
     GuardRevoked {
+        /// Why. What ends the term afterwards cannot say it: see [`EventKind::LeadershipEnded`].
+        #[serde(default = "Revocation::unsaid")]
+        cause: Revocation,
         /// Whether user work still runs.
         work_running: bool,
     },

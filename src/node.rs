@@ -24,7 +24,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
 use crate::config::Config;
-use crate::event::{Alarm, CallId, Change, Event, EventKind, LossOfLeader, Role, WriteId};
+use crate::event::{Alarm, CallId, Change, Event, EventKind, LossOfLeader, Revocation, Role, WriteId};
 use crate::message::{CallError, Hearsay, Holder, Identity, Reply, Request, RequestBody, RequestId};
 use crate::mutant::{self, Mutant};
 use crate::promise::Promises;
@@ -87,6 +87,12 @@ pub enum Input {
     Campaign,
     /// Give up leadership, once work has ended.
     Resign,
+    /// The guard has said no, for this reason, and work was told: the term of office ends once work has, whatever is
+    /// acknowledged from here on (E11).
+    Revoke(Revocation),
+    /// The work that drains has had its time, and runs on. The office ends all the same, in silence: nothing that was
+    /// promised to this leader is released before it runs out.
+    DrainExpired,
     /// Hand over to this member, or to the best successor. Ignored unless this node leads: ask [`Node::can_transfer`].
     Transfer(Option<NodeId>),
     /// Replace the proclaimed value. Ignored unless this node leads.
@@ -317,7 +323,9 @@ impl Node {
             Input::PeerClosed(peer) => self.receive_peer_closed(&peer),
             Input::PeerLost { peer, refused } => self.receive_peer_lost(&peer, refused),
             Input::Campaign => self.campaign_by_order(),
-            Input::Resign => self.resign(),
+            Input::Resign => self.revoke(Revocation::Resigning),
+            Input::Revoke(cause) => self.revoke(cause),
+            Input::DrainExpired => self.expire_drain(),
             Input::Transfer(to) => self.transfer(to.as_ref()),
             Input::Proclaim(value) => self.proclaim(value),
             Input::AddMember(node) => self.begin_change(Change::Add, &node),

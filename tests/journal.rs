@@ -189,7 +189,7 @@ fn of_office() -> Vec<EventKind> {
         established(None),
         EventKind::BecameExclusive { after: time },
         EventKind::LeadershipEnded { cause: LeadershipEnd::QuorumLost, since: Time(1), work_running: true },
-        EventKind::GuardRevoked { work_running: false },
+        EventKind::GuardRevoked { cause: Revocation::LeaseLapsed, work_running: false },
         EventKind::Resigned { resigned_term: term },
         EventKind::LeaderResigned { leader: node("n1"), resigned_term: term },
         EventKind::WorkStarted,

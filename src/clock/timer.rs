@@ -63,6 +63,9 @@ impl Timer {
 }
 
 #[cfg(target_os = "linux")]
+pub(super) use descriptor::arm;
+
+#[cfg(target_os = "linux")]
 mod descriptor {
     use std::io;
     use std::os::fd::AsFd;
@@ -91,7 +94,8 @@ mod descriptor {
         pub(super) async fn until(&mut self, at: Time) -> io::Result<()> {
             while clock::now() < at {
                 if self.armed != Some(at) {
-                    self.arm(at)?;
+                    arm(self.fd.as_fd(), at)?;
+                    self.armed = Some(at);
                 }
                 self.fd.readable().await?;
                 match self.fd.try_read(&mut [0_u8; 8]) {
@@ -102,19 +106,19 @@ mod descriptor {
             }
             Ok(())
         }
+    }
 
-        fn arm(&mut self, at: Time) -> io::Result<()> {
-            // A point at zero would disarm it.
-            let at_least = at.0.max(1);
-            let value = Timespec {
-                tv_sec: i64::try_from(at_least / 1_000_000_000).unwrap_or(i64::MAX),
-                tv_nsec: i64::try_from(at_least % 1_000_000_000).unwrap_or(0),
-            };
-            let spec = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
-            rustix::time::timerfd_settime(self.fd.as_fd(), TimerfdTimerFlags::ABSTIME, &spec)?;
-            self.armed = Some(at);
-            Ok(())
-        }
+    /// Sets a timerfd to a point in time; one that is over is due at once.
+    pub(in crate::clock) fn arm(descriptor: impl AsFd, at: Time) -> io::Result<()> {
+        // A point at zero would disarm it.
+        let at_least = at.0.max(1);
+        let value = Timespec {
+            tv_sec: i64::try_from(at_least / 1_000_000_000).unwrap_or(i64::MAX),
+            tv_nsec: i64::try_from(at_least % 1_000_000_000).unwrap_or(0),
+        };
+        let spec = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        rustix::time::timerfd_settime(descriptor, TimerfdTimerFlags::ABSTIME, &spec)?;
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Outgoing requests: each a short task of its own, so that a dead peer delays nobody.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +62,22 @@ impl Calls {
             let result = tokio::time::timeout(deadline + GRACE, call).await.unwrap_or(Err(CallError::Timeout));
             answer.settle(result);
         });
+    }
+
+    /// Tells the transport where a node is. It may be the user's: one that panics refuses the address, and the election
+    /// goes on.
+    pub(super) fn reach(&self, node: &NodeId, address: &str) -> Result<(), String> {
+        match catch_unwind(AssertUnwindSafe(|| self.transport.reach(node, address))) {
+            Ok(reached) => reached.map_err(|error| error.to_string()),
+            Err(_) => Err("the transport panicked".into()),
+        }
+    }
+
+    /// Tells the transport that a node need not be reached any more.
+    pub(super) fn forget(&self, node: &NodeId) {
+        if catch_unwind(AssertUnwindSafe(|| self.transport.forget(node))).is_err() {
+            tracing::error!(target: "hustings::driver", %node, "the transport panicked when it was to forget a node");
+        }
     }
 
     /// Waits until every call has ended, or for at most `limit`: the last `Resign` should arrive.

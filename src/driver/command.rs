@@ -40,7 +40,7 @@ pub(crate) enum Parcel {
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Hand out a guard once this node is established.
-    Lead { when: StartWhen, reply: oneshot::Sender<Arc<Guard>> },
+    Lead { when: StartWhen, reply: oneshot::Sender<Delivery> },
     /// Stand for election at once, by order of whoever that context belongs to.
     Campaign { context: TraceContext },
     /// Ask a quorum whether this term of office still holds.
@@ -61,6 +61,10 @@ pub(crate) enum Command {
     Shutdown,
     /// The last guard of this term was dropped.
     WorkEnded { term: Term },
+    /// A guard has said no while the core still leads.
+    Lapsed,
+    /// Whoever was to get this guard has gone: it is for the next one who waits.
+    Unclaimed { guard: Arc<Guard> },
 }
 
 /// A wish to hand over, of this term only if one is named.
@@ -119,7 +123,7 @@ impl Mail {
     }
 }
 
-/// User work under one term: all clones of a `Leadership` share one, and its drop ends the work.
+/// User work under one term: everybody who holds it shares one, and its drop ends the office.
 #[derive(Debug)]
 pub(crate) struct Guard {
     pub(crate) who: Arc<Identity>,
@@ -130,8 +134,33 @@ pub(crate) struct Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        // Its tenures are over, so that nobody acts; an order that was given before this comes first.
         let ended = Command::WorkEnded { term: self.office.term };
         self.mail.send(Parcel::Command(self.group, ended));
+    }
+}
+
+/// A guard on its way to whoever waits for it. Dropped on the way, it goes back to the driver.
+#[derive(Debug)]
+pub(crate) struct Delivery(Option<Arc<Guard>>);
+
+impl Delivery {
+    pub(super) fn of(guard: Arc<Guard>) -> Delivery {
+        Delivery(Some(guard))
+    }
+
+    /// Takes it. `None` never comes: a delivery is accepted once.
+    pub(crate) fn accept(mut self) -> Option<Arc<Guard>> {
+        self.0.take()
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(guard) = self.0.take() {
+            let (mail, group) = (guard.mail.clone(), guard.group);
+            mail.send(Parcel::Command(group, Command::Unclaimed { guard }));
+        }
     }
 }
 
@@ -143,12 +172,34 @@ pub(super) fn tell<T>(reply: oneshot::Sender<T>, answer: T) {
 /// One who waits for something that the core will tell.
 #[derive(Debug)]
 pub(super) enum Waiter {
-    Lead { when: StartWhen, reply: oneshot::Sender<Arc<Guard>> },
-    Verify { since: Time, office: Arc<Office>, reply: oneshot::Sender<Result<(), LossCause>> },
-    Resign { office: Arc<Office>, reply: oneshot::Sender<Result<Term, NotLeading>> },
-    Transfer { reply: oneshot::Sender<Result<NodeId, TransferFailure>> },
-    Change { change: Change, node: NodeId, reply: oneshot::Sender<Result<(), ChangeFailure>> },
-    Proclaim { office: Arc<Office>, index: Option<u64>, reply: oneshot::Sender<Result<(), ProclaimFailure>> },
+    Lead {
+        when: StartWhen,
+        reply: oneshot::Sender<Delivery>,
+    },
+    Verify {
+        since: Time,
+        office: Arc<Office>,
+        reply: oneshot::Sender<Result<(), LossCause>>,
+    },
+    Resign {
+        office: Arc<Office>,
+        reply: oneshot::Sender<Result<Term, NotLeading>>,
+    },
+    Transfer {
+        office: Option<Arc<Office>>,
+        reply: oneshot::Sender<Result<NodeId, TransferFailure>>,
+    },
+    Change {
+        office: Option<Arc<Office>>,
+        change: Change,
+        node: NodeId,
+        reply: oneshot::Sender<Result<(), ChangeFailure>>,
+    },
+    Proclaim {
+        office: Arc<Office>,
+        index: Option<u64>,
+        reply: oneshot::Sender<Result<(), ProclaimFailure>>,
+    },
 }
 
 impl Waiter {

@@ -8,13 +8,13 @@ use tokio::sync::{broadcast, watch};
 
 use super::collective::Collective;
 use super::command::{
-    ChangeFailure, Guard, Mail, NotLeading, ProclaimFailure, StartWhen, TransferFailure, Waiter, tell,
+    ChangeFailure, Delivery, Guard, Mail, NotLeading, ProclaimFailure, StartWhen, TransferFailure, Waiter, tell,
 };
 use super::office::{LossCause, Office};
 use super::pulse::Pulse;
 use super::view::{self, Cause, View};
 use crate::clock::Clock;
-use crate::event::{Change, ChangeOutcome, Event, EventKind, RecordCause, Role, TransferOutcome};
+use crate::event::{Change, ChangeOutcome, Event, EventKind, RecordCause, Revocation, Role, TransferOutcome};
 use crate::node::{Input, Node, Output};
 use crate::record::{Member, RecordId};
 use crate::types::{GroupId, NodeId, Term, Time};
@@ -106,8 +106,8 @@ impl Group {
     }
 
     /// Shows guards and watchers what the step came to. Runs before anything of the same output leaves (E5).
-    pub(super) fn publish(&mut self, now: Time, events: &[Event]) {
-        self.publish_office(now, events);
+    pub(super) fn publish(&mut self, events: &[Event]) {
+        self.publish_office(events);
         view::publish(&self.node, events, &self.published.view);
         let committed = self.node.committed();
         if committed.map(|record| record.id) != self.committed {
@@ -123,7 +123,7 @@ impl Group {
         }
     }
 
-    fn publish_office(&mut self, now: Time, events: &[Event]) {
+    fn publish_office(&mut self, events: &[Event]) {
         let term = self.node.term();
         let lease = self.node.lease();
         if let Some(office) = self.office.take_if(|office| lease.is_none() || office.term != term) {
@@ -131,10 +131,10 @@ impl Group {
             office.revoke(ending(events).unwrap_or(LossCause::Stopped));
         }
         let Some(lease) = lease else { return };
-        let config = self.node.config();
-        let office = self.office.get_or_insert_with(|| Arc::new(Office::new(term, &config.timing, self.clock.clone())));
+        let (config, limit) = (self.node.config(), self.drain_limit);
+        let office =
+            self.office.get_or_insert_with(|| Arc::new(Office::new(term, &config.timing, limit, self.clock.clone())));
         if lease.revoked && !office.is_over() {
-            office.drain_until(now + self.drain_limit);
             office.revoke(self.wish);
         }
         office.publish(lease);
@@ -153,7 +153,7 @@ impl Group {
     pub(super) fn deadline(&self, now: Time) -> Time {
         let mut deadline = self.node_deadline().min(self.leave_at);
         if let Some(work) = &self.work {
-            deadline = deadline.min(work.office.wake_at());
+            deadline = deadline.min(work.office.wake_at()).min(self.drained_at());
             if !work.overrun_reported {
                 deadline = deadline.min(work.office.end());
             }
@@ -208,6 +208,27 @@ impl Group {
         }
     }
 
+    /// Why the guard has said no, where the core does not know it yet (E11).
+    pub(super) fn lapsed(&self) -> Option<Revocation> {
+        let office = self.office.as_ref().filter(|office| office.is_over())?;
+        let revoked = self.node.lease().is_none_or(|lease| lease.revoked);
+        (!revoked).then(|| office.cause().map_or(Revocation::LeaseLapsed, LossCause::revocation))
+    }
+
+    /// Whether the work has had its time and runs on, while its office still lasts.
+    pub(super) fn drain_expired(&self, now: Time) -> bool {
+        now >= self.drained_at()
+    }
+
+    /// When that will be: a little after the work must have ended, so that its end is heard of first.
+    fn drained_at(&self) -> Time {
+        let (Some(work), Some(office)) = (&self.work, &self.office) else { return Time::NEVER };
+        match Arc::ptr_eq(&work.office, office) && !self.node.is_handing_over() {
+            true => office.drained_at(self.node.config().timing.election_timeout_min),
+            false => Time::NEVER,
+        }
+    }
+
     /// Whether the core should be told that work begins.
     pub(super) fn can_start_work(&mut self, now: Time) -> bool {
         self.waiters.retain(|waiter| !waiter.is_gone());
@@ -217,8 +238,8 @@ impl Group {
     fn may_lead(&self, waiter: &Waiter, now: Time) -> bool {
         let (Waiter::Lead { when, .. }, Some(office)) = (waiter, &self.office) else { return false };
         match when {
-            StartWhen::Exclusive => office.has_begun(now) && office.could_hold(now),
-            StartWhen::Elected => office.could_hold(now),
+            StartWhen::Exclusive => office.has_begun(now) && office.may_begin(now),
+            StartWhen::Elected => office.may_begin(now),
         }
     }
 
@@ -243,7 +264,7 @@ impl Group {
         for waiter in std::mem::take(&mut self.waiters) {
             let ready = self.may_lead(&waiter, now);
             match waiter {
-                Waiter::Lead { reply, .. } if ready => tell(reply, guard.clone()),
+                Waiter::Lead { reply, .. } if ready => tell(reply, Delivery::of(guard.clone())),
                 waiter => self.waiters.push(waiter),
             }
         }
@@ -329,16 +350,22 @@ impl Group {
             }
             Waiter::Resign { office, reply } if in_office(&office) => return Some(Waiter::Resign { office, reply }),
             Waiter::Resign { office, reply } => tell(reply, Ok(office.term)),
-            Waiter::Transfer { reply } => match transferred(events) {
+            // Those who wait for an office's doings die with it, whether or not it came to do them.
+            Waiter::Transfer { office, reply } => match transferred(events) {
                 Some(result) => tell(reply, result),
-                None if self.node.role() == Role::Stopped => tell(reply, Err(TransferFailure::Failed)),
-                None => return Some(Waiter::Transfer { reply }),
+                None if self.node.is_handing_over() || office.as_ref().is_some_and(in_office) => {
+                    return Some(Waiter::Transfer { office, reply });
+                }
+                None => tell(reply, Err(TransferFailure::Failed)),
             },
-            Waiter::Change { change, node, reply } => match changed(events, change, &node) {
+            Waiter::Change { office, change, node, reply } => match changed(events, change, &node) {
                 Some(ChangeOutcome::Completed) => tell(reply, Ok(())),
                 Some(ChangeOutcome::TimedOut) => tell(reply, Err(ChangeFailure::TimedOut)),
                 Some(ChangeOutcome::LeadershipEnded) => tell(reply, Err(ChangeFailure::LeadershipEnded)),
-                None => return Some(Waiter::Change { change, node, reply }),
+                None if office.as_ref().is_some_and(in_office) => {
+                    return Some(Waiter::Change { office, change, node, reply });
+                }
+                None => tell(reply, Err(ChangeFailure::LeadershipEnded)),
             },
             Waiter::Proclaim { office, index, reply } => {
                 let index = index.or_else(|| appended(events));

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::Timing;
-use crate::event::LeadershipEnd;
+use crate::event::{LeadershipEnd, Revocation};
 use crate::mutant::{self, Mutant};
 use crate::promise::Lease;
 use crate::types::{Term, Time, TraceContext};
@@ -28,6 +28,10 @@ pub enum LossCause {
     Transferring,
     /// The user asked to shut down; the node leads until the work has ended.
     ShuttingDown,
+    /// The work that ran under it has ended, or its last guard was dropped.
+    WorkEnded,
+    /// Nobody took it up: whoever had waited for it has gone.
+    Unclaimed,
     /// The driver is gone: nothing keeps the lease alive any more.
     Stopped,
 }
@@ -42,7 +46,21 @@ impl LossCause {
             LossCause::Resigning => "resigning",
             LossCause::Transferring => "transferring",
             LossCause::ShuttingDown => "shutting_down",
+            LossCause::WorkEnded => "work_ended",
+            LossCause::Unclaimed => "unclaimed",
             LossCause::Stopped => "stopped",
+        }
+    }
+
+    /// What the core is to be told of an office whose guard was revoked for this.
+    pub(super) fn revocation(self) -> Revocation {
+        match self {
+            LossCause::WorkEnded => Revocation::WorkEnded,
+            LossCause::Unclaimed => Revocation::Unclaimed,
+            LossCause::Resigning => Revocation::Resigning,
+            LossCause::Transferring => Revocation::Transferring,
+            LossCause::ShuttingDown => Revocation::ShuttingDown,
+            LossCause::LeaseLapsed | LossCause::Stopped | LossCause::Ended(_) => Revocation::LeaseLapsed,
         }
     }
 }
@@ -64,7 +82,8 @@ pub(crate) enum Phase {
     Expired,
 }
 
-/// One term of office. Written by the driver alone, except for the latch, which every reader may close.
+/// One term of office. The driver alone extends it; whoever sees its end first, be it a reader, the watch or the driver,
+/// closes the latch, and nobody opens it again.
 #[derive(Debug)]
 pub(crate) struct Office {
     pub(crate) term: Term,
@@ -79,12 +98,18 @@ pub(crate) struct Office {
     cause: OnceLock<LossCause>,
     token: CancellationToken,
     phase: watch::Sender<Phase>,
-    /// When the work must have ended after a voluntary end.
+    /// How long work may take to end once it was asked to.
+    drain_limit: Duration,
+    /// How much longer than that a lease can last; one that nobody else's acknowledgement is needed for never ends.
+    lease_max: Duration,
+    /// When the guard was revoked.
+    revoked_at: AtomicU64,
+    /// When the work must have ended after that.
     drain_until: AtomicU64,
 }
 
 impl Office {
-    pub(crate) fn new(term: Term, timing: &Timing, clock: Clock) -> Office {
+    pub(crate) fn new(term: Term, timing: &Timing, drain_limit: Duration, clock: Clock) -> Office {
         let margin = timing.lease_of(timing.promise) / 32;
         Office {
             term,
@@ -97,39 +122,66 @@ impl Office {
             cause: OnceLock::new(),
             token: CancellationToken::new(),
             phase: watch::Sender::new(Phase::Open),
+            drain_limit,
+            lease_max: timing.election_timeout_min + timing.promise,
+            revoked_at: AtomicU64::new(u64::MAX),
             drain_until: AtomicU64::new(u64::MAX),
         }
     }
 
     /// Takes over what the core claims. A guard that said *no* before stays revoked.
     pub(crate) fn publish(&self, lease: &Lease) {
-        self.end.store(lease.end.0, Ordering::Release);
-        self.begin.store(if lease.committed_at == Time::NEVER { u64::MAX } else { lease.begin().0 }, Ordering::Release);
         if self.over.load(Ordering::Acquire) {
+            // Before the new end is seen: what is left is counted from the old one.
             self.revoke(LossCause::LeaseLapsed);
         }
+        self.end.store(lease.end.0, Ordering::Release);
+        self.begin.store(if lease.committed_at == Time::NEVER { u64::MAX } else { lease.begin().0 }, Ordering::Release);
     }
 
-    /// Closes the guard for good. The first cause is kept.
+    /// Closes the guard for good. The first cause is kept, and so is the first end that the work was given.
     pub(crate) fn revoke(&self, cause: LossCause) {
-        let _ = self.cause.set(cause);
+        self.revoke_at(self.now(), cause);
+    }
+
+    fn revoke_at(&self, now: Time, cause: LossCause) {
+        if self.cause.set(cause).is_ok() {
+            let limit = now + self.drain_limit;
+            // What a lapsed lease leaves is short, and an acknowledgement that comes too late does not stretch it (E11).
+            let lapsed = cause == LossCause::LeaseLapsed;
+            let until = if lapsed { limit.min(self.end().before(self.margin)) } else { limit };
+            self.drain_until.fetch_min(until.0, Ordering::AcqRel);
+            self.revoked_at.store(now.0, Ordering::Release);
+        }
         self.over.store(true, Ordering::Release);
         self.token.cancel();
         self.advance(Phase::Cancelled);
     }
 
-    /// The work has until then, and no longer than the lease lasts.
-    pub(crate) fn drain_until(&self, until: Time) {
-        self.drain_until.fetch_min(until.0, Ordering::AcqRel);
-    }
-
     /// Asks the work to end shortly before the lease ends, and ends it a little later.
     pub(crate) fn tick(&self, now: Time) {
-        if self.phase() == Phase::Open && now >= self.end().before(self.margin * 2) {
-            self.revoke(LossCause::LeaseLapsed);
+        if self.phase() == Phase::Open && (self.is_over() || now >= self.end().before(self.margin * 2)) {
+            self.revoke_at(now, LossCause::LeaseLapsed);
         }
         if self.phase() == Phase::Cancelled && now >= self.expires_at() {
             self.advance(Phase::Expired);
+        }
+    }
+
+    /// When work that runs on has had its time and `grace`: its own end, and not one that a later lease would give it.
+    pub(super) fn drained_at(&self, grace: Duration) -> Time {
+        match Time(self.drain_until.load(Ordering::Acquire)) {
+            Time::NEVER => Time::NEVER,
+            until => until + grace,
+        }
+    }
+
+    /// When a guard that is held beyond everything counts for nothing any more: at the drain limit, and not before the
+    /// lease is over.
+    pub(super) fn abandoned_at(&self) -> Time {
+        match Time(self.revoked_at.load(Ordering::Acquire)) {
+            Time::NEVER => Time::NEVER,
+            at => (at + self.drain_limit).max(self.end().min(at + self.drain_limit + self.lease_max)),
         }
     }
 
@@ -140,6 +192,18 @@ impl Office {
             Phase::Cancelled => self.expires_at(),
             Phase::Expired => Time::NEVER,
         }
+    }
+
+    /// When a watch should look next, which nobody tells of a revocation: at the end of any lease but one without end.
+    pub(super) fn look_at(&self, now: Time) -> Time {
+        match self.wake_at() {
+            Time::NEVER => Time::NEVER,
+            at => at.min(now + self.lease_max),
+        }
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Now, by the clock that this office is counted on.
@@ -160,6 +224,11 @@ impl Office {
     pub(crate) fn could_hold(&self, now: Time) -> bool {
         let established = self.begin.load(Ordering::Acquire) != u64::MAX;
         established && now < self.end() && !self.over.load(Ordering::Acquire)
+    }
+
+    /// Whether work may begin at `now`: the guard says yes, and will for a moment.
+    pub(super) fn may_begin(&self, now: Time) -> bool {
+        self.could_hold(now) && now < self.end().before(self.margin * 2)
     }
 
     /// Whether everything that was promised to former leaders is over at `now`.
@@ -192,13 +261,6 @@ impl Office {
         *self.phase.borrow()
     }
 
-    /// Waits until the office is lost or being given up, and says why.
-    pub(crate) async fn lost(&self) -> LossCause {
-        self.token.cancelled().await;
-        // The cause is set before the token is cancelled.
-        self.cause().unwrap_or(LossCause::Stopped)
-    }
-
     /// Waits until the work must have ended.
     pub(crate) async fn expired(&self) {
         let mut phase = self.phase.subscribe();
@@ -207,7 +269,7 @@ impl Office {
 
     /// Whether the work must have ended by now, told by the clock alone: a driver that stands still cannot say it.
     pub(crate) fn has_expired(&self) -> bool {
-        self.phase() == Phase::Expired || self.now() >= self.end()
+        self.phase() == Phase::Expired || self.now() >= self.expires_at()
     }
 
     fn expires_at(&self) -> Time {
@@ -231,8 +293,10 @@ mod tests {
         Time(ms * 1_000_000)
     }
 
+    const DRAIN: Duration = Duration::from_millis(200);
+
     fn office(end: u64) -> Office {
-        let office = Office::new(Term(1), &Timing::default(), Clock::default());
+        let office = Office::new(Term(1), &Timing::default(), DRAIN, Clock::default());
         office.publish(&Lease { barrier: at(0), end: at(end), committed_at: at(1), revoked: false });
         office
     }
@@ -249,7 +313,7 @@ mod tests {
 
     #[test]
     fn nothing_holds_before_the_no_op_is_committed() {
-        let office = Office::new(Term(1), &Timing::default(), Clock::default());
+        let office = Office::new(Term(1), &Timing::default(), DRAIN, Clock::default());
         office.publish(&Lease { barrier: at(0), end: at(100), committed_at: Time::NEVER, revoked: false });
         assert!(!office.holds(at(1)));
     }
@@ -270,11 +334,33 @@ mod tests {
     #[test]
     fn draining_ends_at_its_limit_and_keeps_the_first_cause() {
         let office = office(1000);
-        office.revoke(LossCause::Resigning);
-        office.drain_until(at(300));
-        office.revoke(LossCause::Ended(LeadershipEnd::QuorumLost));
+        office.revoke_at(at(100), LossCause::Resigning);
+        office.revoke_at(at(200), LossCause::Ended(LeadershipEnd::QuorumLost));
         assert_eq!((office.wake_at(), office.cause()), (at(300), Some(LossCause::Resigning)));
         office.tick(at(300));
         assert_eq!(office.phase(), Phase::Expired);
+        let lease_max = Timing::default().election_timeout_min + Timing::default().promise;
+        assert_eq!(office.abandoned_at(), at(1000).min(at(300) + lease_max), "not before the lease is over");
+    }
+
+    /// E11: the end that work was told is final.
+    #[test]
+    fn an_acknowledgement_that_comes_too_late_gives_work_no_more_time() {
+        let office = office(1000);
+        let asked = office.wake_at();
+        office.tick(asked);
+        let ends = office.wake_at();
+        office.publish(&Lease { barrier: at(0), end: at(5000), committed_at: at(1), revoked: true });
+        assert_eq!(office.wake_at(), ends);
+        office.tick(ends);
+        assert_eq!(office.phase(), Phase::Expired);
+    }
+
+    #[test]
+    fn work_does_not_begin_when_it_would_be_asked_to_end_at_once() {
+        let office = office(1000);
+        let asked = office.wake_at();
+        assert!(office.holds(asked) && !office.may_begin(asked));
+        assert!(office.may_begin(at(500)));
     }
 }

@@ -1,5 +1,7 @@
 //! The loop itself.
 
+mod orders;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,23 +9,20 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::calls::Calls;
-use super::command::{
-    ChangeFailure, Command, NotLeading, Parcel, ProclaimFailure, Transfer, TransferFailure, Waiter, tell,
-};
+use super::command::{Parcel, tell};
 use super::group::Group;
-use super::office::LossCause;
 use super::pulse::{Pulse, is_heartbeat};
 use super::show::{Observers, ask};
 use super::writer::{Job, Writer};
-use super::{Doors, Handle, Setup, StartFailure};
+use super::{Doors, Handle, Setup, StartFailure, Started, Stopped};
 use crate::clock::{Clock, Timer};
-use crate::event::{CallId, Change, EventKind, Role};
+use crate::event::{CallId, EventKind, Role};
 use crate::message::{Reply, ReplyBody, RequestBody};
 use crate::mutant::{self, Mutant};
 use crate::node::{Input, Node, Output, Persist};
-use crate::observer::{Order, OrderKind, Propagator, Vitals, Workload};
-use crate::transport::{AnyTransport, Condition, Health, Incoming};
-use crate::types::{GroupId, NodeId, Time, TraceContext};
+use crate::observer::{Propagator, Vitals, Workload};
+use crate::transport::{AnyTransport, Health, Incoming};
+use crate::types::{GroupId, Time, TraceContext};
 
 /// How many messages are taken between two looks at the deadlines: a flood of messages cannot cost a leader its lease.
 const BURST_MAX: usize = 128;
@@ -33,17 +32,16 @@ const CATCH_UP_TURNS: usize = 16;
 const STOP_MAX: Duration = Duration::from_secs(2);
 
 /// Builds the driver, reports its handles or its failure, and serves until the last group has stopped.
-pub(super) async fn run(setup: Setup, doors: Doors, started: oneshot::Sender<Result<Vec<Handle>, StartFailure>>) {
+pub(super) async fn run(setup: Setup, doors: Doors, started: oneshot::Sender<Result<Started, StartFailure>>) {
     // Declared first and so dropped last, also in a panic: whoever waits for the end sees everything released.
     let _end = doors.ended.clone().drop_guard();
     let _stopped = Stopped(doors.inbox.condition().clone());
     match Driver::build(setup, doors).await {
         Err(failure) => tell(started, Err(failure)),
-        Ok(mut driver) => {
+        Ok(driver) => {
             let handles = (0..driver.groups.len()).filter_map(|at| driver.handle(at)).collect();
-            if started.send(Ok(handles)).is_err() {
-                driver.shut_down_all();
-            }
+            // Whoever does not take them, now or later, lets the driver leave.
+            tell(started, Ok(Started(handles)));
             driver.serve().await;
         }
     }
@@ -232,6 +230,9 @@ impl Driver {
             self.paused = true;
             self.carry_out(at, now);
         }
+        if self.groups.get(at).and_then(Option::as_ref).is_some_and(|group| group.drain_expired(now)) {
+            self.step(at, Input::DrainExpired);
+        }
         let due = |group: &Group| group.node_deadline() <= now;
         if self.groups.get(at).and_then(Option::as_ref).is_some_and(due) {
             self.step(at, Input::Tick);
@@ -277,6 +278,14 @@ impl Driver {
 
     /// One input of the core, and everything that it calls for.
     fn step(&mut self, at: usize, input: Input) {
+        if let Some(cause) = self.groups.get(at).and_then(Option::as_ref).and_then(Group::lapsed) {
+            // E11: before anything else, since an acknowledgement would renew a lease that work was told is over.
+            self.step_once(at, Input::Revoke(cause));
+        }
+        self.step_once(at, input);
+    }
+
+    fn step_once(&mut self, at: usize, input: Input) {
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
         // E9: read once, after the input was taken and before anything leaves.
         let now = self.clock.now();
@@ -295,7 +304,7 @@ impl Driver {
         let out = &mut self.out;
         let published_last = mutant::on(Mutant::ResignBeforeGuardRevoked);
         if !published_last {
-            group.publish(now, &out.events);
+            group.publish(&out.events);
         }
         if let Some(persist) = out.persist.take() {
             let Persist { write, state, afresh } = persist;
@@ -337,7 +346,7 @@ impl Driver {
             self.open.remove(&call);
         }
         if published_last {
-            group.publish(now, &out.events);
+            group.publish(&out.events);
         }
         group.answer_waiters(&out.events);
         for node in group.departed(&out.events) {
@@ -379,142 +388,6 @@ impl Driver {
         }
     }
 
-    fn command(&mut self, at: usize, command: Command) {
-        // Whoever waits for a group that has left learns it from the dropped channel.
-        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
-        let office = group.office().cloned();
-        let in_term = |term: Option<_>| office.clone().filter(|office| term.is_none_or(|term| term == office.term));
-        match command {
-            Command::Lead { when, reply } => {
-                group.wait(Waiter::Lead { when, reply });
-                self.hand_out(at);
-                self.rearm(at, self.clock.now());
-            }
-            Command::Verify { term, reply } => match in_term(Some(term)) {
-                None => tell(reply, Err(LossCause::Stopped)),
-                Some(office) => {
-                    group.wait(Waiter::Verify { since: self.clock.now(), office, reply });
-                    self.input(at, Input::Heartbeat);
-                }
-            },
-            Command::Resign { term, reply } => match (in_term(term), reply) {
-                (None, Some(reply)) => tell(reply, Err(NotLeading)),
-                (None, None) => {}
-                (Some(office), reply) => {
-                    group.wish(LossCause::Resigning);
-                    if let Some(reply) = reply {
-                        group.wait(Waiter::Resign { office, reply });
-                    }
-                    self.input(at, Input::Resign);
-                }
-            },
-            Command::Campaign { context } => {
-                if !group.node.may_stand() {
-                    return;
-                }
-                let who = group.node.identity().clone();
-                self.observers.show_order(&Order { who, kind: OrderKind::Campaign, context });
-                self.input(at, Input::Campaign);
-            }
-            Command::Transfer(transfer) => self.transfer(at, transfer),
-            Command::Collective { reply } => tell(reply, group.collective.state(self.clock.now(), &group.node)),
-            Command::SetStatus { status } => {
-                group.collective.set_status(status);
-                self.observers.show_news(self.clock.now(), group, false);
-            }
-            Command::Change { change, node, address, reply } => self.change(at, change, node, address, reply),
-            Command::Proclaim { value, reply } => match in_term(None) {
-                None => tell(reply, Err(ProclaimFailure::NotLeading)),
-                Some(office) => {
-                    group.wait(Waiter::Proclaim { office, index: None, reply });
-                    self.input(at, Input::Proclaim(value));
-                }
-            },
-            Command::Shutdown => {
-                group.wish(LossCause::ShuttingDown);
-                group.leave_by(self.clock.now());
-                self.note_leaving();
-                self.input(at, Input::Shutdown);
-            }
-            Command::WorkEnded { term } => {
-                if group.end_work(term) {
-                    self.end_work(at, term);
-                }
-            }
-        }
-    }
-
-    fn transfer(&mut self, at: usize, transfer: Transfer) {
-        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
-        let Transfer { term, to, context, reply } = transfer;
-        let in_office = group.office().is_some_and(|office| term.is_none_or(|term| term == office.term));
-        if term.is_some() && !in_office {
-            let not_leading = crate::node::TransferRefused::NotLeader;
-            return tell(reply, Err(TransferFailure::Refused(not_leading)));
-        }
-        match group.node.can_transfer(to.as_ref()) {
-            Err(refused) => tell(reply, Err(TransferFailure::Refused(refused))),
-            Ok(successor) => {
-                let who = group.node.identity().clone();
-                self.observers.show_order(&Order { who, kind: OrderKind::Transfer, context });
-                group.wish(LossCause::Transferring);
-                group.wait(Waiter::Transfer { reply });
-                self.input(at, Input::Transfer(Some(successor)));
-            }
-        }
-    }
-
-    fn change(
-        &mut self,
-        at: usize,
-        change: Change,
-        node: NodeId,
-        address: Option<String>,
-        reply: oneshot::Sender<Result<(), ChangeFailure>>,
-    ) {
-        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
-        if let Err(refused) = group.node.can_change(change, &node) {
-            return tell(reply, Err(ChangeFailure::Refused(refused)));
-        }
-        if let Some(Err(error)) = address.map(|address| self.transport.reach(&node, &address)) {
-            return tell(reply, Err(ChangeFailure::Address(error.to_string())));
-        }
-        group.wait(Waiter::Change { change, node: node.clone(), reply });
-        self.input(
-            at,
-            match change {
-                Change::Add => Input::AddMember(node),
-                Change::Remove => Input::RemoveMember(node),
-            },
-        );
-    }
-
-    fn forget(&self, node: &NodeId) {
-        let lists =
-            |group: &Group| group.node.hard_state().record.as_ref().is_none_or(|record| record.member(node).is_some());
-        if !self.groups.iter().flatten().any(lists) {
-            self.transport.forget(node);
-        }
-    }
-
-    /// The work is over: the core hears of it, and a term that still lasts is given up at once: nobody can begin work
-    /// in it again.
-    fn end_work(&mut self, at: usize, term: crate::types::Term) {
-        self.step(at, Input::WorkEnded);
-        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
-        if group.office().is_some_and(|office| office.term == term) {
-            group.wish(LossCause::Resigning);
-            self.step(at, Input::Resign);
-        }
-        self.hand_out(at);
-    }
-
-    fn shut_down_all(&mut self) {
-        for at in 0..self.groups.len() {
-            self.command(at, Command::Shutdown);
-        }
-    }
-
     fn rearm(&mut self, at: usize, now: Time) {
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
         let deadline = group.deadline(now);
@@ -542,15 +415,6 @@ impl Driver {
         if self.groups.iter().flatten().all(|group| group.leaving) {
             self.doors.inbox.condition().worsen(Health::Stopping);
         }
-    }
-}
-
-/// Says that the member has stopped, also when the driver panicked.
-struct Stopped(Arc<Condition>);
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        self.0.worsen(Health::Stopped);
     }
 }
 

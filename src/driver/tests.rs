@@ -45,7 +45,7 @@ async fn start(network: &MemoryNetwork, node: &str, groups: &[String], members: 
 async fn lead(handle: &Handle) -> Arc<super::Guard> {
     let (reply, guard) = oneshot::channel();
     handle.send(Command::Lead { when: StartWhen::Exclusive, reply });
-    guard.await.expect("it runs")
+    guard.await.expect("it runs").accept().expect("accepted once")
 }
 
 /// One loop, one timer and one writer serve every group; each elects its own leader, and leaves on its own.

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{TransferDone, TransferError};
-use crate::driver::{Command, Guard, LossCause, Parcel, StartWhen, Transfer, TransferFailure};
+use crate::driver::{Command, Hold, LossCause, StartWhen, Tenure, Transfer, TransferFailure};
 use crate::node::TransferRefused;
 use crate::types::{ClusterId, GroupId, NodeId, Term, Time, TraceContext};
 
@@ -56,25 +56,47 @@ impl CancelToken {
     }
 }
 
-/// Leadership of one term. Clones are the same leadership; dropping the last one ends the work and resigns.
+/// Leadership of one term. Clones are the same leadership.
 ///
 /// Nothing here is a permission by itself: ask [`Leadership::is_valid`] close to each act, and send
 /// [`Leadership::fence`] with it.
+///
+/// What the work of [`Elector::while_leader`](super::Elector::while_leader) is given is a view: keep clones of it wherever they
+/// are of use. They hold nothing, and say no for good once the work has ended, in whatever way.
+///
+/// What [`Elector::campaign`](super::Elector::campaign) returns *holds* the leadership: dropping the last clone ends it. Once
+/// leadership is being given up, clones that are still held at the drain limit count for nothing any more; a log line says
+/// how many there are.
+///
+/// # What ends when
+/// The token is cancelled, and [`Leadership::lost`] returns, shortly before the lease ends: two margins, a margin being 1/32 of
+/// the lease, at least 1 ms and at most 50. A thread of this library sees to it, whatever becomes of the driver's. It can
+/// set a flag and wake a task, and no more: on a runtime whose threads are all blocked nobody runs what was woken, a child
+/// task, thread or process that looks at no token is not stopped, and a thread that looks finds the flag set.
+/// `while_leader` also drops the work itself, a margin before the lease ends, wherever its task gets a turn.
 #[derive(Debug, Clone)]
 pub struct Leadership {
-    guard: Arc<Guard>,
+    tenure: Arc<Tenure>,
+    /// What keeps it, unless this is a view.
+    _hold: Option<Arc<Hold>>,
     when: StartWhen,
 }
 
 impl Leadership {
-    pub(super) fn new(guard: Arc<Guard>, when: StartWhen) -> Leadership {
-        Leadership { guard, when }
+    /// A view of work that somebody else holds.
+    pub(super) fn view(tenure: Arc<Tenure>, when: StartWhen) -> Leadership {
+        Leadership { tenure, _hold: None, when }
+    }
+
+    /// A handle that holds what it shows.
+    pub(super) fn held(hold: Arc<Hold>, when: StartWhen) -> Leadership {
+        Leadership { tenure: hold.tenure().clone(), _hold: Some(hold), when }
     }
 
     /// The fencing token of this leadership.
     #[must_use]
     pub fn fence(&self) -> Fence {
-        Fence(self.guard.office.term)
+        Fence(self.tenure.office.term)
     }
 
     /// Whether this node leads right now, by its own clock and its lease. Asks nobody, costs a few nanoseconds.
@@ -83,14 +105,14 @@ impl Leadership {
     /// still runs: see [`Leadership::is_exclusive`].
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        self.guard.office.holds(self.guard.office.now())
+        self.tenure.holds(self.tenure.office.now())
     }
 
     /// Whether this node is the only leader right now: valid, and everything promised to former leaders is over.
     #[must_use]
     pub fn is_exclusive(&self) -> bool {
-        let now = self.guard.office.now();
-        self.guard.office.has_begun(now) && self.guard.office.holds(now)
+        let now = self.tenure.office.now();
+        self.tenure.office.has_begun(now) && self.tenure.holds(now)
     }
 
     /// When the work could begin: what this leadership was started for.
@@ -102,7 +124,7 @@ impl Leadership {
     /// Until when it is valid unless it is renewed, on the clock of [`clock::now`](crate::clock::now); [`Time::ZERO`] once lost.
     #[must_use]
     pub fn valid_until(&self) -> Time {
-        self.guard.office.valid_until()
+        self.tenure.valid_until()
     }
 
     /// Asks a quorum whether this node still leads: a round trip.
@@ -111,33 +133,33 @@ impl Leadership {
     /// [`LossCause`]: it does not, or it gave up meanwhile.
     pub async fn verify(&self) -> Result<(), LossCause> {
         if !self.is_valid() {
-            return Err(self.guard.office.cause().unwrap_or(LossCause::LeaseLapsed));
+            return Err(self.tenure.cause().unwrap_or(LossCause::LeaseLapsed));
         }
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Verify { term: self.guard.office.term, reply });
+        self.send(Command::Verify { term: self.tenure.office.term, reply });
         let verdict = tokio::select! {
             biased;
             cause = self.lost() => Err(cause),
             answer = answer => answer.unwrap_or(Err(LossCause::Stopped)),
         };
-        verdict.map_err(|cause| self.guard.office.cause().unwrap_or(cause))
+        verdict.map_err(|cause| self.tenure.cause().unwrap_or(cause))
     }
 
     /// Waits until leadership is lost or being given up, and says why. Returns at once if it is.
     pub async fn lost(&self) -> LossCause {
-        self.guard.office.lost().await
+        self.tenure.lost().await
     }
 
     /// A token that is cancelled when leadership is lost or being given up: work should end soon.
     #[must_use]
     pub fn token(&self) -> CancelToken {
-        CancelToken(self.guard.office.token().clone())
+        CancelToken(self.tenure.token().clone())
     }
 
     /// The trace context of the election that led here; not valid without telemetry.
     #[must_use]
     pub fn election_context(&self) -> TraceContext {
-        self.guard.office.election.get().copied().unwrap_or_default()
+        self.tenure.office.election.get().copied().unwrap_or_default()
     }
 
     /// Links an application's `tracing` span to the election that put this node into office: `authorized_by`.
@@ -160,20 +182,20 @@ impl Leadership {
     /// Where no layer listens, a log line says so once in the process.
     #[cfg(feature = "telemetry")]
     pub fn link(&self, span: &tracing::Span) -> crate::telemetry::LinkOutcome {
-        crate::telemetry::link(span, self.election_context(), self.cluster(), self.group(), self.guard.office.term)
+        crate::telemetry::link(span, self.election_context(), self.cluster(), self.group(), self.tenure.office.term)
     }
 
     pub(super) fn cluster(&self) -> &ClusterId {
-        &self.guard.who.cluster
+        &self.tenure.who.cluster
     }
 
     pub(super) fn group(&self) -> &GroupId {
-        &self.guard.who.group
+        &self.tenure.who.group
     }
 
     /// Gives up leadership. The guard is revoked at once; the node resigns when the last clone is dropped.
     pub fn resign(&self) {
-        self.send(Command::Resign { term: Some(self.guard.office.term), reply: None });
+        self.send(Command::Resign { term: Some(self.tenure.office.term), reply: None });
     }
 
     /// Hands over to `to`, or to the best successor. Begins at once, whether or not the outcome is awaited. In the trace,
@@ -189,23 +211,13 @@ impl Leadership {
         to: Option<NodeId>,
     ) -> impl Future<Output = Result<TransferDone, TransferError>> + Send + use<> {
         let (reply, outcome) = oneshot::channel();
-        let term = Some(self.guard.office.term);
+        let term = Some(self.tenure.office.term);
         self.send(Command::Transfer(Transfer { term, to, context: super::caller(), reply }));
         transferred(outcome)
     }
 
-    /// Waits until the work must have ended.
-    pub(super) async fn expired(&self) {
-        self.guard.office.expired().await;
-    }
-
-    /// Whether the work must have ended by now.
-    pub(super) fn has_expired(&self) -> bool {
-        self.guard.office.has_expired()
-    }
-
     fn send(&self, command: Command) {
-        self.guard.mail.send(Parcel::Command(self.guard.group, command));
+        self.tenure.send(command);
     }
 }
 

@@ -6,6 +6,7 @@ use std::task::Poll;
 
 use super::error::{BoxError, LeadError};
 use super::{Elector, Leadership};
+use crate::driver::{Hold, Tenure};
 
 /// How a stretch of work ended.
 enum Ending {
@@ -20,21 +21,18 @@ where
     F: FnMut(Leadership) -> Fut,
     Fut: Future<Output = Result<(), BoxError>>,
 {
+    let when = elector.shared.start_when;
     loop {
-        let lead = elector.campaign().await?;
-        // `lead` outlives the work in every way out, a panic and a drop of this future included: first the work ends,
-        // then the node resigns.
-        let ending = run(&lead, work(lead.clone())).await;
-        let lost = !lead.is_valid();
+        // Outlives the work in every way out, a panic and a drop of this future included: first the work ends, then
+        // whoever looks is told no, then the node resigns.
+        let hold = Hold::of_work(elector.guard(when).await?);
+        let tenure = hold.tenure();
+        let ending = run(tenure, work(Leadership::view(tenure.clone(), when))).await;
+        let lost = !tenure.holds(tenure.office.now());
+        drop(hold);
         match ending {
-            Ending::Returned(Ok(())) if !lost => {
-                lead.resign();
-                return Ok(());
-            }
-            Ending::Returned(Err(error)) if !lost => {
-                lead.resign();
-                return Err(LeadError::Work(error));
-            }
+            Ending::Returned(Ok(())) if !lost => return Ok(()),
+            Ending::Returned(Err(error)) if !lost => return Err(LeadError::Work(error)),
             Ending::Returned(Ok(())) | Ending::Dropped => {}
             Ending::Returned(Err(error)) => {
                 tracing::info!(target: "hustings::election", %error, "work failed after its leadership was lost");
@@ -44,12 +42,12 @@ where
 }
 
 /// Polls the work until it returns or must have ended; it is dropped before this returns.
-async fn run(lead: &Leadership, work: impl Future<Output = Result<(), BoxError>>) -> Ending {
+async fn run(tenure: &Tenure, work: impl Future<Output = Result<(), BoxError>>) -> Ending {
     let mut work = pin!(work);
-    let mut expired = pin!(lead.expired());
+    let mut expired = pin!(tenure.office.expired());
     poll_fn(|context| {
-        // The clock is asked as well: a driver that stands still cannot say that the time is up.
-        if expired.as_mut().poll(context).is_ready() || lead.has_expired() {
+        // The clock is asked as well: on a busy machine this turn may come before anybody could say that the time is up.
+        if expired.as_mut().poll(context).is_ready() || tenure.office.has_expired() {
             return Poll::Ready(Ending::Dropped);
         }
         work.as_mut().poll(context).map(Ending::Returned)

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::{
     Alarm, Change, ChangeOutcome, Event, EventKind, LeadershipEnd, LossOfLeader, Outcome, PersistCause, RecordCause,
-    Role, TransferOutcome, Trigger, Waited,
+    Revocation, Role, TransferOutcome, Trigger, Waited,
 };
 use crate::message::{Reason, RequestKind, Verdict};
 use crate::record::RecordId;
@@ -367,7 +367,9 @@ impl fmt::Display for Text<'_> {
             E::LeadershipEnded { cause, since, work_running } => {
                 write!(f, "leadership over: {cause}, {}{}", self.ago("led for", *since), Work(*work_running))
             }
-            E::GuardRevoked { work_running } => write!(f, "guard revoked{}", Work(*work_running)),
+            E::GuardRevoked { cause, work_running } => {
+                write!(f, "guard revoked{}{}", Unasked(*cause), Work(*work_running))
+            }
             E::Resigned { resigned_term } => write!(f, "resigned {resigned_term}"),
             E::LeaderResigned { leader, resigned_term } => write!(f, "leader {leader} resigned {resigned_term}"),
             E::WorkStarted => write!(f, "work started{}", Under(self.event.map(|event| event.term))),
@@ -500,6 +502,18 @@ struct Work(bool);
 impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0 { ", work still runs" } else { "" })
+    }
+}
+
+/// What the user asked for is told by what follows.
+struct Unasked(Revocation);
+
+impl fmt::Display for Unasked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Revocation::Resigning | Revocation::Transferring | Revocation::ShuttingDown => Ok(()),
+            cause => write!(f, " ({})", cause.code()),
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 //! Always in this order: the guard is revoked, the work ends, and only then promises are released.
 
 use super::{Node, Part, TransferRefused};
-use crate::event::{ChangeOutcome, EventKind, LeadershipEnd, LossOfLeader, Outcome, Role, TransferOutcome, Trigger};
+use crate::event::{
+    ChangeOutcome, EventKind, LeadershipEnd, LossOfLeader, Outcome, Revocation, Role, TransferOutcome, Trigger,
+};
 use crate::message::{Reply, RequestBody, RequestId};
 use crate::mutant::{self, Mutant};
 use crate::types::{NodeId, Term, Time};
@@ -26,9 +28,28 @@ pub(super) enum Phase {
 /// What follows once work has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Then {
-    Resign,
+    Resign(Revocation),
     Transfer(NodeId),
     Shutdown,
+}
+
+impl Then {
+    fn revocation(&self) -> Revocation {
+        match self {
+            Then::Resign(cause) => *cause,
+            Then::Transfer(_) => Revocation::Transferring,
+            Then::Shutdown => Revocation::ShuttingDown,
+        }
+    }
+
+    /// How the term of office ends if nobody takes over.
+    fn end(&self) -> LeadershipEnd {
+        match self {
+            Then::Resign(Revocation::LeaseLapsed) => LeadershipEnd::QuorumLost,
+            Then::Resign(_) | Then::Transfer(_) => LeadershipEnd::Resigned,
+            Then::Shutdown => LeadershipEnd::Shutdown,
+        }
+    }
 }
 
 /// A hand-over that has left, until somebody leads.
@@ -80,12 +101,30 @@ impl Node {
         }
     }
 
-    pub(super) fn resign(&mut self) {
+    /// Gives office up for that reason, unless it is being given up already: the first cause is the one that is told.
+    pub(super) fn revoke(&mut self, cause: Revocation) {
         let Part::Leader(leader) = &self.part else { return };
         if matches!(leader.phase, Phase::Leading | Phase::Preparing { .. }) {
             self.call_off_transfer();
-            self.drain(Then::Resign);
+            self.drain(Then::Resign(cause));
         }
+    }
+
+    /// E5: work that cannot be ended may act until the lease does. So nobody is told, and nobody is handed to.
+    pub(super) fn expire_drain(&mut self) {
+        let Part::Leader(leader) = &self.part else { return };
+        if let Phase::Draining(then) = &leader.phase
+            && self.working.is_some()
+        {
+            let end = then.end();
+            self.step_down(end);
+        }
+    }
+
+    /// Whether a hand-over has left whose outcome is not known yet.
+    #[must_use]
+    pub(crate) fn is_handing_over(&self) -> bool {
+        self.handover.is_some()
     }
 
     pub(super) fn shutdown(&mut self) {
@@ -126,9 +165,10 @@ impl Node {
         let work_running = self.working.is_some();
         let Part::Leader(leader) = &mut self.part else { return };
         let revoked = std::mem::replace(&mut leader.lease.revoked, !mutant::on(Mutant::TransferKeepsLease));
+        let cause = then.revocation();
         leader.phase = Phase::Draining(then);
         if !revoked {
-            self.emit(EventKind::GuardRevoked { work_running });
+            self.emit(EventKind::GuardRevoked { cause, work_running });
         }
         if !work_running || mutant::on(Mutant::ResignBeforeWorkEnded) {
             self.finish_drain();
@@ -138,12 +178,13 @@ impl Node {
     fn finish_drain(&mut self) {
         let Part::Leader(leader) = &self.part else { return };
         let Phase::Draining(then) = leader.phase.clone() else { return };
+        let end = then.end();
         match then {
-            Then::Resign => self.step_down(LeadershipEnd::Resigned),
+            Then::Resign(_) => self.step_down(end),
             Then::Transfer(to) => self.hand_over(to),
             Then::Shutdown => match leader.successor(None, self.hard.last(), self.now) {
                 Some(to) if leader.is_established() => self.hand_over(to),
-                _ => self.step_down(LeadershipEnd::Shutdown),
+                _ => self.step_down(end),
             },
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::event::{Alarm, Event, EventKind};
+use crate::event::{Alarm, Event, EventKind, Revocation};
 use crate::message::{RequestKind, Verdict};
 use crate::telemetry::OPENTELEMETRY_VERSION;
 use crate::types::{NodeId, TraceContext};
@@ -75,6 +75,7 @@ pub(super) fn write(event: &Event, context: TraceContext) {
         EventKind::Established { .. } => INFO "raft.established",
         EventKind::BecameExclusive { .. } => INFO "raft.exclusive",
         EventKind::LeadershipEnded { .. } => INFO "raft.leadership.ended",
+        EventKind::GuardRevoked { cause: Revocation::LeaseLapsed, .. } => WARN "raft.guard.revoked",
         EventKind::GuardRevoked { .. } => INFO "raft.guard.revoked",
         EventKind::Resigned { .. } => INFO "raft.resigned",
         EventKind::LeaderResigned { .. } => INFO "raft.leader.resigned",

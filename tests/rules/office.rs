@@ -41,7 +41,7 @@ fn a_resignation_leaves_when_the_work_has_ended() {
     a.lead();
     a.step(Input::WorkStarted);
     let out = a.step(Input::Resign);
-    assert!(happened(&out, |kind| matches!(kind, EventKind::GuardRevoked { work_running: true })));
+    assert!(happened(&out, |kind| matches!(kind, EventKind::GuardRevoked { work_running: true, .. })));
     assert!(!a.is_exclusive() && out.requests.is_empty());
     keep(&mut a, 10);
     assert!(!a.is_exclusive(), "the guard is revoked for the rest of the term");

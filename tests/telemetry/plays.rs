@@ -1,8 +1,8 @@
 //! What the other tests of the trace do not play, so that everything in the table is played once, in virtual time.
 
 use hustings::event::{
-    Alarm, Change, ChangeOutcome, EventKind, LeadershipEnd, LossOfLeader, Outcome, RecordCause, Role, TransferOutcome,
-    Trigger,
+    Alarm, Change, ChangeOutcome, EventKind, LeadershipEnd, LossOfLeader, Outcome, RecordCause, Revocation, Role,
+    TransferOutcome, Trigger,
 };
 use hustings::message::{CallError, Reason, RequestId, RequestKind, Verdict};
 use hustings::observer::{Beat, BeatKind, Observer, Order, OrderKind};
@@ -40,7 +40,7 @@ pub(crate) fn what_is_rarely_seen() {
         EventKind::ChangeStarted { change: Change::Add, node: b.clone() },
         EventKind::ChangeEnded { change: Change::Add, node: b.clone(), outcome: ChangeOutcome::Completed },
         EventKind::BecameExclusive { after: us(140_000) },
-        EventKind::GuardRevoked { work_running: true },
+        EventKind::GuardRevoked { cause: Revocation::Resigning, work_running: true },
         EventKind::WorkStarted,
         EventKind::WorkEnded { work_term: Term(4) },
         EventKind::QuorumReached { pre_vote: true, granted: 2, quorum: 2 },

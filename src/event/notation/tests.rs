@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::event::{CallId, WriteId};
+use crate::event::{CallId, Revocation, WriteId};
 use crate::message::{CallError, Holder, Identity, PROTOCOL_VERSION, RequestId};
 use crate::types::{ClusterId, DiskId, Founding, GroupId, Incarnation};
 
@@ -256,7 +256,10 @@ fn office() {
     };
     assert_eq!(ended(false), "leadership over: quorum lost, led for 1000ms");
     assert_eq!(ended(true), "leadership over: quorum lost, led for 1000ms, work still runs");
-    assert_eq!(shown(EventKind::GuardRevoked { work_running: true }), "guard revoked, work still runs");
+    let revoked = |cause, work_running| shown(EventKind::GuardRevoked { cause, work_running });
+    assert_eq!(revoked(Revocation::Resigning, true), "guard revoked, work still runs");
+    assert_eq!(revoked(Revocation::LeaseLapsed, true), "guard revoked (lease_lapsed), work still runs");
+    assert_eq!(revoked(Revocation::Unclaimed, false), "guard revoked (unclaimed)");
     assert_eq!(shown(EventKind::Resigned { resigned_term: Term(4) }), "resigned T4");
     assert_eq!(
         shown(EventKind::LeaderResigned { leader: node("n1"), resigned_term: Term(3) }),

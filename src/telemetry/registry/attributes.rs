@@ -190,6 +190,11 @@ pub const ATTRIBUTES: &[Attribute] = &[
     ),
     seconds("raft.leadership.duration", "how long it lasted"),
     seconds("raft.leadership.start", "when it began, since 1970: the span begins an hour before its end at most"),
+    one_of(
+        "raft.revocation",
+        &["resigning", "transferring", "shutting_down", "lease_lapsed", "work_ended", "unclaimed"],
+        "why the guard was revoked: the first cause of the end",
+    ),
     flag("raft.work.running", "whether the user's work still runs"),
     text("raft.transfer.to", "the successor"),
     one_of("raft.transfer.outcome", &["completed", "called_off", "failed"], "how the hand-over ended"),

@@ -49,7 +49,11 @@ pub const EVENTS: &[SpanEvent] = &[
         &["raft.leader.id", "raft.evidence.refused"],
         "the connection to the leader closed and a reconnect failed",
     ),
-    event("raft.guard.revoked", &["raft.work.running"], "a leader's guard was revoked ahead of its resignation"),
+    event(
+        "raft.guard.revoked",
+        &["raft.revocation", "raft.work.running"],
+        "a leader's guard was revoked ahead of its resignation",
+    ),
     event("raft.resigned", &["raft.term.resigned"], "Resign is about to leave"),
     event("raft.work.started", &["raft.term"], "the user's work began under this term"),
     event("raft.work.ended", &["raft.term.work"], "the user's work ended"),

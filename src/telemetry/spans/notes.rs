@@ -166,9 +166,10 @@ fn office(event: &Event) -> (&'static str, Vec<KeyValue>) {
         EventKind::BecameExclusive { after } => {
             ("raft.exclusive", vec![keys::term(event.term), keys::seconds("raft.exclusive.after", *after)])
         }
-        EventKind::GuardRevoked { work_running } => {
-            ("raft.guard.revoked", vec![keys::flag("raft.work.running", *work_running)])
-        }
+        EventKind::GuardRevoked { cause, work_running } => (
+            "raft.guard.revoked",
+            vec![keys::code("raft.revocation", cause.code()), keys::flag("raft.work.running", *work_running)],
+        ),
         EventKind::Resigned { resigned_term } => {
             ("raft.resigned", vec![keys::count("raft.term.resigned", resigned_term.0)])
         }
