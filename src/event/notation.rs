@@ -9,16 +9,20 @@
 //! The columns are the time, the node that reports, and what happened. `->` leaves that node, `<-` came to it. Golden
 //! files of stories, examples, README and tool all show this and nothing else.
 
+mod parts;
+
 use std::fmt;
 use std::time::Duration;
 
+use parts::{Ago, Ballot, Causes, Last, Names, Of, OneLine, Trace, Unasked, Under, Work};
+
 use super::{
     Alarm, Change, ChangeOutcome, Event, EventKind, LeadershipEnd, LossOfLeader, Outcome, PersistCause, RecordCause,
-    Revocation, Role, TransferOutcome, Trigger, Waited,
+    Role, TransferOutcome, Trigger, Waited,
 };
 use crate::message::{Reason, RequestKind, Verdict};
 use crate::record::RecordId;
-use crate::types::{Millis, NodeId, Term, Time, TraceContext};
+use crate::types::{Millis, Time};
 
 /// The width of the time column: `153.204ms` and an hour's worth of milliseconds line up.
 const AT_WIDTH: usize = 12;
@@ -453,128 +457,6 @@ impl Text<'_> {
 
     fn ago(&self, what: &'static str, then: Time) -> Ago {
         Ago { what, then, now: self.event.map(|event| event.at) }
-    }
-}
-
-/// How long ago, or when if the present is unknown. `last heard` takes an *ago*, a duration does not.
-struct Ago {
-    what: &'static str,
-    then: Time,
-    now: Option<Time>,
-}
-
-impl fmt::Display for Ago {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(now) = self.now else {
-            return write!(f, "{} at {}", self.what, self.then);
-        };
-        let ago = if self.what == "last heard" { " ago" } else { "" };
-        write!(f, "{} {}{ago}", self.what, Millis(now.since(self.then)))
-    }
-}
-
-struct Ballot(bool);
-
-impl fmt::Display for Ballot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0 { "pre-vote" } else { "vote" })
-    }
-}
-
-struct Of(Option<Term>);
-
-impl fmt::Display for Of {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |term| write!(f, " of {term}"))
-    }
-}
-
-struct Under(Option<Term>);
-
-impl fmt::Display for Under {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |term| write!(f, " under {term}"))
-    }
-}
-
-struct Work(bool);
-
-impl fmt::Display for Work {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0 { ", work still runs" } else { "" })
-    }
-}
-
-/// What the user asked for is told by what follows.
-struct Unasked(Revocation);
-
-impl fmt::Display for Unasked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Revocation::Resigning | Revocation::Transferring | Revocation::ShuttingDown => Ok(()),
-            cause => write!(f, " ({})", cause.code()),
-        }
-    }
-}
-
-struct Last(Option<RecordId>);
-
-impl fmt::Display for Last {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(record) => write!(f, ", last {record}"),
-            None => f.write_str(", no record"),
-        }
-    }
-}
-
-struct Trace<'a>(&'a TraceContext);
-
-impl fmt::Display for Trace<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_valid() { write!(f, " trace {:032x}", self.0.trace_id) } else { Ok(()) }
-    }
-}
-
-struct Names<'a>(&'a [NodeId]);
-
-impl fmt::Display for Names<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        listed(f, self.0, " ")
-    }
-}
-
-struct Causes<'a>(&'a [PersistCause]);
-
-impl fmt::Display for Causes<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        listed(f, self.0, ", ")
-    }
-}
-
-fn listed<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T], between: &str) -> fmt::Result {
-    for (at, item) in items.iter().enumerate() {
-        if at > 0 {
-            f.write_str(between)?;
-        }
-        write!(f, "{item}")?;
-    }
-    Ok(())
-}
-
-/// Text of the outside, with line breaks and control characters escaped: an event stays one line.
-struct OneLine<'a>(&'a str);
-
-impl fmt::Display for OneLine<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            if c.is_control() {
-                write!(f, "{}", c.escape_default())?;
-            } else {
-                write!(f, "{c}")?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::event::{CallId, Revocation, WriteId};
 use crate::message::{CallError, Holder, Identity, PROTOCOL_VERSION, RequestId};
 use crate::types::{ClusterId, DiskId, Founding, GroupId, Incarnation};
+use crate::types::{NodeId, Term, TraceContext};
 
 fn node(name: &str) -> NodeId {
     NodeId::new(name).expect("a name")
