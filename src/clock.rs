@@ -5,6 +5,7 @@
 //! so that a leader that slept believes its lease until the first message tells it otherwise.
 
 mod alarm;
+mod threads;
 mod timer;
 
 use std::time::{Duration, SystemTime};
@@ -24,21 +25,30 @@ pub(crate) struct Clock {
     simulated: Option<std::sync::Arc<dyn Simulated>>,
 }
 
-/// What a simulation puts in the place of the machine's clock and chance.
+/// Something that a node does beside what it does already.
+#[cfg(feature = "sim")]
+pub(crate) type Errand = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What a simulation puts in the place of the machine's clock, chance, tasks and threads.
 #[cfg(feature = "sim")]
 pub(crate) trait Simulated: std::fmt::Debug + Send + Sync {
     /// Now, by the clock of this node.
     fn now(&self) -> Time;
     /// Returns at `at` of this node's clock, or soon after.
-    fn until(&self, at: Time) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+    fn until(&self, at: Time) -> Errand;
     /// A number from the seed.
     fn random(&self) -> u64;
+    /// A task beside the one that runs, on the thread that it runs on.
+    fn spawn(&self, task: Errand);
+    /// A thread of this node. What it spawned ends with it.
+    fn thread(&self, name: &'static str, body: Errand);
+    /// Returns once the blocking call that was just made would have returned.
+    fn caught_up(&self) -> Errand;
 }
 
 impl Clock {
     /// A clock that a simulation keeps.
     #[cfg(feature = "sim")]
-    #[expect(dead_code, reason = "the simulation of the whole stack is the one caller")]
     pub(crate) fn simulated(by: std::sync::Arc<dyn Simulated>) -> Clock {
         Clock { simulated: Some(by) }
     }
@@ -67,6 +77,15 @@ impl Clock {
         return self.simulated.is_none();
         #[cfg(not(feature = "sim"))]
         true
+    }
+
+    /// The wall clock. A simulation's stands at the protocol's.
+    pub(crate) fn since_epoch(&self) -> Duration {
+        #[cfg(feature = "sim")]
+        if let Some(simulated) = &self.simulated {
+            return simulated.now().since(Time::ZERO);
+        }
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
     }
 
     /// A number that nobody can foresee.

@@ -170,18 +170,12 @@ pub(crate) async fn start(setup: Setup) -> Result<Vec<Handle>, StartFailure> {
     let doors = Doors { mail, letters, inbox, incoming, ended: CancellationToken::new(), lag: Arc::default() };
     let (started, handles) = oneshot::channel::<Result<Started, StartFailure>>();
     let on_current_runtime = setup.on_current_runtime;
+    let clock = setup.clock.clone();
     let driver = run::run(setup, doors, started);
     if on_current_runtime {
-        tokio::spawn(driver);
+        clock.spawn(driver);
     } else {
-        let body = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            // Without a runtime the future is dropped, and with it the channel that `start` waits on.
-            if let Ok(runtime) = runtime {
-                runtime.block_on(driver);
-            }
-        };
-        std::thread::Builder::new().name("hustings".into()).spawn(body).map_err(StartFailure::Thread)?;
+        clock.runtime("hustings", driver).map_err(StartFailure::Thread)?;
     }
     handles.await.map_err(|_| StartFailure::Panicked)?.map(Started::accept)
 }

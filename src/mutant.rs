@@ -157,6 +157,28 @@ mutants! {
     ChangeBeforeExclusive,
     /// L5: what a member without a vote holds counts as held by a voter.
     NonVotersCounted,
+    /// F2: work is not told that its leadership is lost.
+    LossNotTold,
+    /// E11: work that does not end is waited for without end.
+    WorkNeverExpires,
+    /// E1: work is polled on after its leadership has expired.
+    ExpiredWorkGoesOn,
+    /// E1: guards are told a later end of the lease than the core's.
+    LeaseEndOverstated,
+    /// E11: an office that is given up waits for its work beyond the drain limit.
+    DrainLimitIgnored,
+    /// E12: nobody learns that work has ended.
+    WorkEndNotTold,
+    /// Every call returns: who waits for a resignation is not answered.
+    ResignNotAnswered,
+    /// Every call returns: what was sent once counts as under way for ever.
+    CallsNeverForgotten,
+    /// A shutdown leaves nothing: the listener stays.
+    ListenerLeftOpen,
+    /// A shutdown leaves nothing: the storage may be in use when it returns.
+    StorageNotAwaited,
+    /// Health does not lie: a member that has stopped does not say so.
+    EndNotTold,
     /// Another protocol: whoever times out campaigns at once, without a pre-vote.
     NoPreVote,
     /// Another protocol: a leader without a quorum stays.

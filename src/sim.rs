@@ -54,6 +54,7 @@ mod jobs;
 mod log;
 mod network;
 pub mod shrink;
+pub mod stack;
 pub mod story;
 pub mod swarm;
 mod user;

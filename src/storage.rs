@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::mutant::{self, Mutant};
 use crate::record::HardState;
@@ -63,16 +64,28 @@ pub trait Storage: Send + 'static {
 /// # Errors
 /// [`StorageError`]; the incarnation may have been raised.
 pub fn recover(storage: &mut dyn Storage, config: &Config) -> Result<HardState, StorageError> {
+    recover_with(storage, config, &Clock::default())
+}
+
+/// [`recover`], with the chance of a node that a simulation may keep.
+pub(crate) fn recover_with(
+    storage: &mut dyn Storage,
+    config: &Config,
+    clock: &Clock,
+) -> Result<HardState, StorageError> {
     let promise_max = config.timing.promise_max;
     let loaded = storage.load(&config.group)?;
     let mut state = match loaded {
         Some(state) => state,
         None if storage.is_volatile() => HardState::new(DiskId::NONE, promise_max),
-        None => HardState::new(new_disk(), promise_max),
+        None => HardState::new(new_disk(clock), promise_max),
     };
     let kept = state.incarnation;
-    state.incarnation =
-        if storage.is_volatile() { volatile_incarnation() } else { Incarnation(state.incarnation.0.saturating_add(1)) };
+    state.incarnation = if storage.is_volatile() {
+        volatile_incarnation(clock)
+    } else {
+        Incarnation(state.incarnation.0.saturating_add(1))
+    };
     if mutant::on(Mutant::IncarnationNotDurable) {
         storage.save(&[(config.group.clone(), HardState { incarnation: kept, ..state.clone() })])?;
         return Ok(state);
@@ -81,15 +94,15 @@ pub fn recover(storage: &mut dyn Storage, config: &Config) -> Result<HardState, 
     Ok(state)
 }
 
-fn new_disk() -> DiskId {
-    DiskId(rand::random::<u128>().max(1))
+fn new_disk(clock: &Clock) -> DiskId {
+    let halves = (u128::from(clock.random()), u128::from(clock.random()));
+    DiskId((halves.0 << 64 | halves.1).max(1))
 }
 
 /// A volatile store cannot count its starts; the wall clock in nanoseconds rises between them as long as nobody sets it
 /// back, which the documentation of volatile stores says.
-fn volatile_incarnation() -> Incarnation {
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Incarnation(crate::types::nanos(since_epoch).max(1))
+fn volatile_incarnation(clock: &Clock) -> Incarnation {
+    Incarnation(crate::types::nanos(clock.since_epoch()).max(1))
 }
 
 /// Why a storage cannot be used. Every variant that concerns a file names it and says what to do.

@@ -30,12 +30,12 @@ const FLOORS: &[(&str, u32)] = &[
     ("observer", 3),
     ("driver", 4),
     ("telemetry", 4),
-    ("sim", 4),
     ("trace", 4),
     ("check", 4),
     ("report", 5),
     ("elector", 5),
-    ("bin", 6),
+    ("sim", 6),
+    ("bin", 7),
 ];
 /// Floors whose modules may know each other: the words, and the contracts.
 const KNOW_EACH_OTHER: &[u32] = &[1, 3];

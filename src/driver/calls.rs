@@ -9,6 +9,7 @@ use super::{Mail, Parcel};
 use crate::clock::Clock;
 use crate::config::Timing;
 use crate::message::{CallError, Reply, Request, RequestBody, RequestId};
+use crate::mutant::{self, Mutant};
 use crate::node::Input;
 use crate::observer::Vitals;
 use crate::transport::AnyTransport;
@@ -54,12 +55,15 @@ impl Calls {
             answer.error = Some(CallError::Unreachable("too many calls to it are under way".into()));
             return;
         };
+        if mutant::on(Mutant::CallsNeverForgotten) {
+            std::mem::forget(token.clone());
+        }
         let deadline = deadline(&request.body, timing);
-        let transport = self.transport.clone();
-        tokio::spawn(async move {
+        let (transport, clock) = (self.transport.clone(), self.clock.clone());
+        self.clock.spawn(async move {
             let _token = token;
             let call = transport.call(request, context, deadline);
-            let result = tokio::time::timeout(deadline + GRACE, call).await.unwrap_or(Err(CallError::Timeout));
+            let result = clock.timeout(deadline + GRACE, call).await.unwrap_or(Err(CallError::Timeout));
             answer.settle(result);
         });
     }
@@ -85,7 +89,7 @@ impl Calls {
         let until = self.clock.now() + limit;
         let busy = || self.tokens.iter().flat_map(BTreeMap::values).any(|token| Arc::strong_count(token) > 1);
         while busy() && self.clock.now() < until {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            self.clock.sleep(Duration::from_millis(1)).await;
         }
     }
 

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::office::{LossCause, Office};
 use crate::event::Change;
 use crate::message::Identity;
+use crate::mutant::{self, Mutant};
 use crate::node::{Input, MembershipRefused, TransferRefused};
 use crate::observer::CollectiveState;
 use crate::types::{NodeId, Term, Time, TraceContext};
@@ -134,6 +135,9 @@ pub(crate) struct Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        if mutant::on(Mutant::WorkEndNotTold) {
+            return;
+        }
         // Its tenures are over, so that nobody acts; an order that was given before this comes first.
         let ended = Command::WorkEnded { term: self.office.term };
         self.mail.send(Parcel::Command(self.group, ended));

@@ -15,6 +15,7 @@ use super::pulse::Pulse;
 use super::view::{self, Cause, View};
 use crate::clock::Clock;
 use crate::event::{Change, ChangeOutcome, Event, EventKind, RecordCause, Revocation, Role, TransferOutcome};
+use crate::mutant::{self, Mutant};
 use crate::node::{Input, Node, Output};
 use crate::record::{Member, RecordId};
 use crate::types::{GroupId, NodeId, Term, Time};
@@ -349,6 +350,9 @@ impl Group {
                 }
             }
             Waiter::Resign { office, reply } if in_office(&office) => return Some(Waiter::Resign { office, reply }),
+            Waiter::Resign { office, reply } if mutant::on(Mutant::ResignNotAnswered) => {
+                return Some(Waiter::Resign { office, reply });
+            }
             Waiter::Resign { office, reply } => tell(reply, Ok(office.term)),
             // Those who wait for an office's doings die with it, whether or not it came to do them.
             Waiter::Transfer { office, reply } => match transferred(events) {

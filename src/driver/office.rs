@@ -135,7 +135,8 @@ impl Office {
             // Before the new end is seen: what is left is counted from the old one.
             self.revoke(LossCause::LeaseLapsed);
         }
-        self.end.store(lease.end.0, Ordering::Release);
+        let overstated = if mutant::on(Mutant::LeaseEndOverstated) { 100_000_000 } else { 0 };
+        self.end.store(lease.end.0.saturating_add(overstated), Ordering::Release);
         self.begin.store(if lease.committed_at == Time::NEVER { u64::MAX } else { lease.begin().0 }, Ordering::Release);
     }
 
@@ -150,11 +151,14 @@ impl Office {
             // What a lapsed lease leaves is short, and an acknowledgement that comes too late does not stretch it (E11).
             let lapsed = cause == LossCause::LeaseLapsed;
             let until = if lapsed { limit.min(self.end().before(self.margin)) } else { limit };
+            let until = if mutant::on(Mutant::DrainLimitIgnored) { Time::NEVER } else { until };
             self.drain_until.fetch_min(until.0, Ordering::AcqRel);
             self.revoked_at.store(now.0, Ordering::Release);
         }
         self.over.store(true, Ordering::Release);
-        self.token.cancel();
+        if !mutant::on(Mutant::LossNotTold) {
+            self.token.cancel();
+        }
         self.advance(Phase::Cancelled);
     }
 
@@ -273,6 +277,9 @@ impl Office {
     }
 
     fn expires_at(&self) -> Time {
+        if mutant::on(Mutant::WorkNeverExpires) {
+            return Time::NEVER;
+        }
         self.end().before(self.margin).min(Time(self.drain_until.load(Ordering::Acquire)))
     }
 

@@ -72,8 +72,9 @@ struct Driver {
 impl Driver {
     async fn build(setup: Setup, doors: Doors) -> Result<Driver, StartFailure> {
         let Setup { configs, storage, transport, observers, propagator, drain_limit, beat_every, clock, .. } = setup;
-        let (writer, states) =
-            Writer::start(storage, configs.clone(), doors.mail.clone()).await.map_err(StartFailure::Storage)?;
+        let (writer, states) = Writer::start(storage, configs.clone(), doors.mail.clone(), clock.clone())
+            .await
+            .map_err(StartFailure::Storage)?;
         if let Err(error) = transport.start(doors.inbox.clone()).await {
             writer.finish().await;
             return Err(StartFailure::Transport(error));
@@ -155,13 +156,15 @@ impl Driver {
     }
 
     async fn finish(self) {
-        let Driver { doors, calls, transport, writer, groups, open, .. } = self;
+        let Driver { doors, clock, calls, transport, writer, groups, open, .. } = self;
         // Their guards are revoked before the listener closes; who still asks hears that nobody is here.
         drop(groups);
         drop(doors.incoming);
         calls.finish(Duration::from_millis(300)).await;
         drop(open);
-        let _ = tokio::time::timeout(STOP_MAX, transport.stop()).await;
+        if !mutant::on(Mutant::ListenerLeftOpen) {
+            let _ = clock.timeout(STOP_MAX, transport.stop()).await;
+        }
         writer.finish().await;
     }
 
@@ -352,8 +355,9 @@ impl Driver {
         for node in group.departed(&out.events) {
             // Later, since what is on its way to it still needs the connection.
             let (mail, patience) = (self.doors.mail.clone(), group.node.config().timing.election_timeout_max);
-            tokio::spawn(async move {
-                tokio::time::sleep(patience).await;
+            let clock = self.clock.clone();
+            self.clock.spawn(async move {
+                clock.sleep(patience).await;
                 mail.send(Parcel::Forget(node));
             });
         }

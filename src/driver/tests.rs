@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::writer::{Job, Writer};
 use super::{Command, Handle, Mail, Parcel, Setup, StartWhen};
+use crate::clock::Clock;
 use crate::config::{Config, Timing};
 use crate::event::WriteId;
 use crate::node::Input;
@@ -104,7 +105,8 @@ async fn waiting_writes_share_one_sync() {
     let (open, gate) = mpsc::channel();
     open.send(()).expect("the recovery's save");
     let storage = Gated { saves, gate: Arc::new(Mutex::new(gate)) };
-    let started = Writer::start(Box::new(storage), vec![config("g", "a", &["a"])], mail.clone()).await;
+    let started =
+        Writer::start(Box::new(storage), vec![config("g", "a", &["a"])], mail.clone(), Clock::default()).await;
     let (writer, _) = started.expect("it starts");
     assert_eq!(saved.recv_timeout(PATIENCE), Ok(1), "the raised incarnation");
     let job = |write| Job {

@@ -25,16 +25,17 @@ pub(super) trait Watched: Send + Sync {
 pub(super) fn watch(watched: Weak<dyn Watched>, first: Time, clock: &Clock) {
     if clock.is_real() {
         Watch::of_the_process().enter(first, watched);
-    } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-        let mut timer = clock.timer();
-        let clock = clock.clone();
-        runtime.spawn(async move {
+    } else {
+        // Each a thread of its own: a simulation keeps those it asked for, and no other's.
+        let (mut timer, now) = (clock.timer(), clock.clone());
+        let body = async move {
             let mut next = first;
             while next != Time::NEVER {
                 timer.until(next).await;
-                next = watched.upgrade().map_or(Time::NEVER, |watched| watched.look(clock.now()));
+                next = watched.upgrade().map_or(Time::NEVER, |watched| watched.look(now.now()));
             }
-        });
+        };
+        let _ = clock.thread("hustings-watch", body);
     }
 }
 

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Mail, Parcel};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::event::WriteId;
+use crate::mutant::{self, Mutant};
 use crate::node::Input;
 use crate::record::HardState;
-use crate::storage::{Storage, StorageError, recover};
+use crate::storage::{Storage, StorageError, recover_with};
 use crate::types::GroupId;
 
 /// How many batches may follow each other before [`Storage::settle`] is called although more is waiting.
@@ -72,8 +72,9 @@ impl Drop for Ticket {
 /// The writer's door. Dropping it lets the thread finish what it has, and end.
 #[derive(Debug)]
 pub(super) struct Writer {
-    jobs: mpsc::Sender<Queued>,
+    jobs: mpsc::UnboundedSender<Queued>,
     ended: oneshot::Receiver<()>,
+    clock: Clock,
 }
 
 impl Writer {
@@ -82,19 +83,21 @@ impl Writer {
         storage: Box<dyn Storage>,
         configs: Vec<Config>,
         mail: Mail,
+        clock: Clock,
     ) -> Result<(Writer, Vec<HardState>), StorageError> {
-        let (jobs, queue) = mpsc::channel();
+        let (jobs, queue) = mpsc::unbounded_channel();
         let (recovered, states) = oneshot::channel();
         let (end, ended) = oneshot::channel();
-        let body = move || {
-            serve(storage, &configs, recovered, &queue, &mail);
+        let on = clock.clone();
+        let body = async move {
+            serve(storage, &configs, recovered, queue, &mail, &on).await;
             // The storage is dropped, and its lock with it.
             let _ = end.send(());
         };
-        let spawned = thread::Builder::new().name("hustings-writer".into()).spawn(body);
+        let spawned = clock.thread("hustings-writer", body);
         spawned.map_err(|error| StorageError::Other(format!("cannot start the writer thread: {error}")))?;
         let states = states.await.map_err(|_| StorageError::Other("the storage panicked in recovery".into()))??;
-        Ok((Writer { jobs, ended }, states))
+        Ok((Writer { jobs, ended, clock }, states))
     }
 
     /// Queues a state. The answer comes as [`Input::Persisted`] or [`Input::PersistFailed`].
@@ -109,7 +112,10 @@ impl Writer {
     /// whether it was.
     pub(super) async fn finish(self) -> bool {
         drop(self.jobs);
-        let ended = tokio::time::timeout(FINISH_MAX, self.ended).await.is_ok();
+        if mutant::on(Mutant::StorageNotAwaited) {
+            return true;
+        }
+        let ended = self.clock.timeout(FINISH_MAX, self.ended).await.is_some();
         if !ended {
             tracing::error!(
                 target: "hustings::storage",
@@ -120,39 +126,46 @@ impl Writer {
     }
 }
 
-fn serve(
+async fn serve(
     mut storage: Box<dyn Storage>,
     configs: &[Config],
     recovered: oneshot::Sender<Result<Vec<HardState>, StorageError>>,
-    queue: &mpsc::Receiver<Queued>,
+    mut queue: mpsc::UnboundedReceiver<Queued>,
     mail: &Mail,
+    clock: &Clock,
 ) {
-    let states: Result<Vec<_>, _> = configs.iter().map(|config| recover(&mut *storage, config)).collect();
+    let states: Result<Vec<_>, _> = configs.iter().map(|config| recover_with(&mut *storage, config, clock)).collect();
+    clock.caught_up().await;
     let failed = states.is_err();
     if recovered.send(states).is_err() || failed {
         return;
     }
     // Recovery has written, before any number was given.
     let mut uncopied: BTreeMap<usize, WriteId> = (0..configs.len()).map(|group| (group, WriteId(0))).collect();
-    settle(&mut *storage, &mut uncopied, mail);
-    let mut waiting = queue.recv().ok();
+    settle(&mut *storage, &mut uncopied, mail, clock).await;
+    let mut waiting = queue.recv().await;
     let mut unsettled = 0;
     while let Some(first) = waiting {
-        for ticket in save(&mut *storage, std::iter::once(first).chain(queue.try_iter())) {
+        let others = std::iter::from_fn(|| queue.try_recv().ok());
+        for ticket in save(&mut *storage, std::iter::once(first).chain(others), clock).await {
             uncopied.insert(ticket.group, ticket.write);
         }
         unsettled += 1;
         waiting = queue.try_recv().ok();
         if waiting.is_none() || unsettled >= UNSETTLED_MAX {
-            settle(&mut *storage, &mut uncopied, mail);
+            settle(&mut *storage, &mut uncopied, mail, clock).await;
             unsettled = 0;
-            waiting = waiting.or_else(|| queue.recv().ok());
+            if waiting.is_none() {
+                waiting = queue.recv().await;
+            }
         }
     }
+    drop(storage);
+    clock.caught_up().await;
 }
 
 /// Writes all that waits at once: many groups share one sync. What starts over does so by itself. Returns the answered.
-fn save(storage: &mut dyn Storage, jobs: impl Iterator<Item = Queued>) -> Vec<Ticket> {
+async fn save(storage: &mut dyn Storage, jobs: impl Iterator<Item = Queued>, clock: &Clock) -> Vec<Ticket> {
     let mut answered = Vec::new();
     let (afresh, together): (Vec<Queued>, Vec<Queued>) = jobs.partition(|job| job.afresh);
     let alone = afresh.into_iter().map(|job| vec![job]);
@@ -161,6 +174,7 @@ fn save(storage: &mut dyn Storage, jobs: impl Iterator<Item = Queued>) -> Vec<Ti
         let (mut tickets, states): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|job| (job.ticket, (job.id, job.state))).unzip();
         let error = attempt(|| if afresh { storage.start_over(&states) } else { storage.save(&states) });
+        clock.caught_up().await;
         for ticket in &mut tickets {
             ticket.answer(error.as_deref());
         }
@@ -171,9 +185,11 @@ fn save(storage: &mut dyn Storage, jobs: impl Iterator<Item = Queued>) -> Vec<Ti
 
 /// Lets the storage copy what it saved. A failure concerns everything that was to be copied, and is told at once: a node
 /// that did not know would go on to promise what its disk may not keep.
-fn settle(storage: &mut dyn Storage, uncopied: &mut BTreeMap<usize, WriteId>, mail: &Mail) {
+async fn settle(storage: &mut dyn Storage, uncopied: &mut BTreeMap<usize, WriteId>, mail: &Mail, clock: &Clock) {
     let saved = std::mem::take(uncopied);
-    if let Some(error) = attempt(|| storage.settle()) {
+    let error = attempt(|| storage.settle());
+    clock.caught_up().await;
+    if let Some(error) = error {
         for (group, write) in saved {
             let error = format!("the second copy of the state could not be written: {error}");
             mail.send(Parcel::Input(group, Input::PersistFailed(write, error)));

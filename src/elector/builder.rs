@@ -258,6 +258,20 @@ impl ElectorBuilder {
         self
     }
 
+    /// Gives outgoing messages their trace context, and observes nothing.
+    #[cfg(feature = "sim")]
+    pub(crate) fn propagator(mut self, propagator: impl Propagator) -> Self {
+        self.propagator = Some(Box::new(propagator));
+        self
+    }
+
+    /// Lives on a clock that a simulation keeps.
+    #[cfg(feature = "sim")]
+    pub(crate) fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
     /// Starts: recovers the hard state, listens, and takes part. Returns when it listens, and never waits for peers.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::task::Poll;
 use super::error::{BoxError, LeadError};
 use super::{Elector, Leadership};
 use crate::driver::{Hold, Tenure};
+use crate::mutant::{self, Mutant};
 
 /// How a stretch of work ended.
 enum Ending {
@@ -47,7 +48,8 @@ async fn run(tenure: &Tenure, work: impl Future<Output = Result<(), BoxError>>) 
     let mut expired = pin!(tenure.office.expired());
     poll_fn(|context| {
         // The clock is asked as well: on a busy machine this turn may come before anybody could say that the time is up.
-        if expired.as_mut().poll(context).is_ready() || tenure.office.has_expired() {
+        let expired = expired.as_mut().poll(context).is_ready() || tenure.office.has_expired();
+        if expired && !mutant::on(Mutant::ExpiredWorkGoesOn) {
             return Poll::Ready(Ending::Dropped);
         }
         work.as_mut().poll(context).map(Ending::Returned)

@@ -65,6 +65,14 @@ impl Log {
         }
     }
 
+    /// Takes note of what a user does under a fence.
+    pub(crate) fn deed(&mut self, truth: Time, at: usize, fence: u64, what: &str) {
+        (truth, at, fence, what).hash(&mut self.hash);
+        if self.detail == Detail::All {
+            self.lines.push(format!("{truth}     * member {at} {what} {fence}"));
+        }
+    }
+
     /// Takes note of what happens to a machine.
     pub(crate) fn note(&mut self, truth: Time, name: &NodeId, what: &str) {
         (truth, name, what).hash(&mut self.hash);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::mutant::{self, Mutant};
 use crate::types::{Time, nanos};
 
 /// Whether a member does its part.
@@ -85,6 +86,9 @@ impl Condition {
     }
 
     pub(crate) fn worsen(&self, to: Health) {
+        if to == Health::Stopped && mutant::on(Mutant::EndNotTold) {
+            return;
+        }
         self.said.send_if_modified(|health| {
             let worse = *health < to;
             *health = to.max(*health);

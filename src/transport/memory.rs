@@ -14,6 +14,7 @@ use rand::{RngExt, SeedableRng};
 use tokio_util::sync::CancellationToken;
 
 use super::{Inbox, Incoming, Transport, TransportError};
+use crate::clock::Clock;
 use crate::message::{CallError, Reply, Request};
 use crate::observer::Traffic;
 use crate::types::{NodeId, TraceContext};
@@ -43,6 +44,7 @@ impl Default for Link {
 #[derive(Debug, Clone)]
 pub struct MemoryNetwork {
     state: Arc<Mutex<State>>,
+    clock: Clock,
 }
 
 #[derive(Debug)]
@@ -77,6 +79,11 @@ impl MemoryNetwork {
     /// A network without faults; its chances come from `seed`.
     #[must_use]
     pub fn new(seed: u64) -> MemoryNetwork {
+        MemoryNetwork::with_clock(seed, Clock::default())
+    }
+
+    /// A network of which a simulation may keep the time.
+    pub(crate) fn with_clock(seed: u64, clock: Clock) -> MemoryNetwork {
         let state = State {
             random: Xoshiro256PlusPlus::seed_from_u64(seed),
             listeners: BTreeMap::new(),
@@ -85,7 +92,7 @@ impl MemoryNetwork {
             connections: BTreeMap::new(),
             lives: 0,
         };
-        MemoryNetwork { state: Arc::new(Mutex::new(state)) }
+        MemoryNetwork { state: Arc::new(Mutex::new(state)), clock }
     }
 
     /// A transport for one life of a node: to bring a dead node back, ask for another one.
@@ -140,6 +147,12 @@ impl MemoryNetwork {
     /// Changes every direction that was not changed on its own.
     pub fn shape_all(&self, change: impl FnOnce(&mut Link)) {
         self.change(|state| change(&mut state.default_link));
+    }
+
+    /// Whether somebody listens under that name.
+    #[cfg(feature = "sim")]
+    pub(crate) fn listens(&self, node: &NodeId) -> bool {
+        self.lock().listeners.contains_key(node)
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -262,7 +275,7 @@ impl MemoryTransport {
         there: &Passage,
     ) -> Result<Vec<u8>, CallError> {
         if there.delay > Duration::ZERO {
-            tokio::time::sleep(there.delay).await;
+            self.network.clock.sleep(there.delay).await;
         }
         let arrived = || {
             listener.inbox.traffic().count_received(frame.len());
@@ -270,7 +283,7 @@ impl MemoryTransport {
         };
         if there.twice {
             let (inbox, request, peer) = (listener.inbox.clone(), arrived()?, self.node.clone());
-            tokio::spawn(async move { drop(inbox.handle(request, context, Some(peer)).await) });
+            self.network.clock.spawn(async move { drop(inbox.handle(request, context, Some(peer)).await) });
         }
         match listener.inbox.handle(arrived()?, context, Some(self.node.clone())).await {
             Ok(reply) => Ok(codec::encode_reply(&reply)),
@@ -285,7 +298,7 @@ impl MemoryTransport {
             (state.passage(from, &self.node), self.is_alive(&state))
         };
         if back.delay > Duration::ZERO {
-            tokio::time::sleep(back.delay).await;
+            self.network.clock.sleep(back.delay).await;
         }
         if !back.passes || !alive {
             return silence().await;
@@ -314,7 +327,7 @@ impl Transport for MemoryTransport {
     }
 
     async fn call(&self, request: Request, context: TraceContext, deadline: Duration) -> Result<Reply, CallError> {
-        tokio::time::timeout(deadline, self.ask(request, context)).await.unwrap_or(Err(CallError::Timeout))
+        self.network.clock.timeout(deadline, self.ask(request, context)).await.unwrap_or(Err(CallError::Timeout))
     }
 
     fn stop(&self) -> impl Future<Output = ()> + Send {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use hustings::sim::adversary::{self, Chains};
 use hustings::sim::shrink::shrink;
+use hustings::sim::stack::{self, Reach};
 use hustings::sim::swarm::{self, Bias, Report};
 use hustings::sim::{Detail, Violation, side_by_side};
 
@@ -58,10 +59,12 @@ enum Net {
     Losses,
     /// To chains that endanger leases: an adversary watches the cluster and strikes where a rule bites.
     Leases,
+    /// To what users do: electors, work and guards in virtual time, with threads that stand still and calls given up.
+    Stack,
 }
 
 impl Net {
-    /// What the swarm leans to; the adversary is another net.
+    /// What the swarm leans to; the adversary and the whole stack are other nets.
     fn bias(self) -> Option<Bias> {
         match self {
             Net::Swarm => Some(Bias::None),
@@ -69,13 +72,14 @@ impl Net {
             Net::Disks => Some(Bias::Disks),
             Net::Volatile => Some(Bias::Volatile),
             Net::Losses => Some(Bias::Losses),
-            Net::Leases => None,
+            Net::Leases | Net::Stack => None,
         }
     }
 
     /// With the rare chains that came about, where those are looked for.
     fn run(self, seed: u64, detail: Detail) -> (Report, Chains) {
         match self.bias() {
+            None if self == Net::Stack => (stack::run(seed, Reach::All, detail), Chains::default()),
             Some(bias) => (swarm::run(seed, bias, detail), Chains::default()),
             None => adversary::run_counting(seed, detail),
         }

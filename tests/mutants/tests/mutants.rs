@@ -16,6 +16,7 @@ use std::process::{Command, Stdio};
 
 use hustings::mutant::{Mutant, switch};
 use hustings::sim::Detail;
+use hustings::sim::stack::{self, Reach};
 use hustings::sim::swarm::{self, Bias};
 
 /// Runs seeds of that bias until a property does not hold; which one it is.
@@ -56,6 +57,32 @@ macro_rules! seeds {
         )*
 
         const BY_SEEDS: &[Mutant] = &[$(Mutant::$mutant,)*];
+    };
+}
+
+/// Runs seeds of the whole stack until a property does not hold; which one it is.
+fn caught_by_stack(mutant: Mutant, seeds: u64) -> Option<(u64, &'static str)> {
+    switch(&[mutant]);
+    let caught = (0..seeds).find_map(|seed| {
+        let report = stack::run(seed, Reach::Mended, Detail::Hash);
+        report.violation.map(|violation| (seed, violation.property))
+    });
+    switch(&[]);
+    caught
+}
+
+macro_rules! stack {
+    ($($name:ident: $mutant:ident, $seeds:literal, [$($property:literal),+];)*) => {
+        $(
+            #[test]
+            fn $name() {
+                let found = caught_by_stack(Mutant::$mutant, $seeds);
+                let Some((seed, property)) = found else { panic!("not caught by {} seeds", $seeds) };
+                assert!([$($property),+].contains(&property), "seed {seed} caught it as {property}");
+            }
+        )*
+
+        const BY_STACK: &[Mutant] = &[$(Mutant::$mutant,)*];
     };
 }
 
@@ -138,6 +165,21 @@ seeds! {
     a_record_adopted_without_its_term: AdoptWithoutTerm, None, 100, ["S8", "A1"];
 }
 
+// What surrounds the machine: driver, elector, transport.
+stack! {
+    a_loss_that_is_not_told: LossNotTold, 300, ["F2"];
+    work_that_never_expires: WorkNeverExpires, 300, ["E11"];
+    expired_work_that_goes_on: ExpiredWorkGoesOn, 300, ["E1", "E11", "E12"];
+    a_lease_whose_end_is_overstated: LeaseEndOverstated, 300, ["E1"];
+    a_drain_limit_that_is_ignored: DrainLimitIgnored, 300, ["E11"];
+    an_end_of_work_that_is_not_told: WorkEndNotTold, 300, ["E12"];
+    a_resignation_that_is_not_answered: ResignNotAnswered, 300, ["bounded"];
+    calls_that_are_never_forgotten: CallsNeverForgotten, 300, ["V1"];
+    a_listener_that_is_left_open: ListenerLeftOpen, 300, ["shutdown"];
+    a_storage_that_is_not_awaited: StorageNotAwaited, 300, ["shutdown"];
+    an_end_that_is_not_told: EndNotTold, 300, ["shutdown"];
+}
+
 tests! {
     an_own_lease_cleared_with_what_is_owed_to_others: ClearOwnClearsOthers,
         "rules::lease::ended_work_clears_nothing_that_is_owed_to_a_former_leader";
@@ -168,8 +210,12 @@ fn without_a_fault_nothing_is_caught() {
 /// A fault that nobody looks for may survive. What makes another protocol is measured, and breaks no property of its own.
 #[test]
 fn every_fault_is_looked_for() {
-    let looked_for =
-        |mutant: &&Mutant| Mutant::PROTOCOLS.contains(mutant) || BY_SEEDS.contains(mutant) || BY_TESTS.contains(mutant);
+    let looked_for = |mutant: &&Mutant| {
+        Mutant::PROTOCOLS.contains(mutant)
+            || BY_SEEDS.contains(mutant)
+            || BY_STACK.contains(mutant)
+            || BY_TESTS.contains(mutant)
+    };
     let forgotten: Vec<&Mutant> = Mutant::ALL.iter().filter(|mutant| !looked_for(mutant)).collect();
     assert!(forgotten.is_empty(), "no net above is for {forgotten:?}");
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use hustings::mutant::Mutant;
 use hustings::sim::graph::{Graph, Survey, cases};
+use hustings::sim::stack::{self, Reach};
 use hustings::sim::swarm::{self, Bias};
 use hustings::sim::{Detail, adversary};
 
@@ -37,14 +38,16 @@ enum Net {
     Swarm(Bias),
     Adversary,
     Graphs,
+    Stack,
 }
 
-const NETS: [(&str, Net); 5] = [
+const NETS: [(&str, Net); 6] = [
     ("none", Net::Swarm(Bias::None)),
     ("promises", Net::Swarm(Bias::Promises)),
     ("disks", Net::Swarm(Bias::Disks)),
     ("adversary", Net::Adversary),
     ("graphs", Net::Graphs),
+    ("stack", Net::Stack),
 ];
 
 impl Net {
@@ -54,6 +57,7 @@ impl Net {
         match self {
             Net::Swarm(bias) => property(swarm::run(seed, bias, Detail::Hash)),
             Net::Adversary => property(adversary::run(seed, Detail::Hash)),
+            Net::Stack => property(stack::run(seed, Reach::Mended, Detail::Hash)),
             Net::Graphs => {
                 // A stride that has no factor in common with their number visits each once, far apart.
                 let at = usize::try_from(seed.wrapping_mul(48_271) % graphs.len() as u64).unwrap_or(0);
