@@ -147,7 +147,6 @@ impl Mix {
 
     /// Takes out what would show a fault that is known and not mended yet.
     fn spare_what_is_known(&mut self) {
-        self.driver_stalls = 0.0;
         self.on_current_runtime = false;
         self.turn = Duration::ZERO;
         self.fleeting = 0.0;
