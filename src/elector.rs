@@ -30,6 +30,7 @@
 mod builder;
 mod carrier;
 mod error;
+mod inside;
 mod leadership;
 mod readiness;
 mod work;
@@ -195,15 +196,20 @@ impl Elector {
 
     /// Gives up leadership: revokes the guard, waits for the work to end, and resigns. Returns once it is over.
     ///
+    /// Awaited inside the work of [`Elector::while_leader`], which it would wait for, it returns once the order is taken. A
+    /// child that was spawned counts as outside: work that waits for a child that waits for this stands until the drain limit.
+    ///
     /// # Errors
-    /// [`ResignError::NotLeader`] at once if this node does not lead.
+    /// [`ResignError::NotLeader`] at once if this node does not lead; [`ResignError::AfterThisWork`] from inside the work, which
+    /// should return now.
     pub async fn resign(&self) -> Result<(), ResignError> {
         let (reply, outcome) = oneshot::channel();
         self.shared.handle.send(Command::Resign { term: None, reply: Some(reply) });
-        match outcome.await {
-            Ok(Ok(_term)) => Ok(()),
-            Ok(Err(NotLeading)) => Err(ResignError::NotLeader),
-            Err(_) => Err(ResignError::Stopped),
+        match leadership::unless_taken(inside::of(&self.shared.handle), outcome).await {
+            None => Err(ResignError::AfterThisWork),
+            Some(Ok(Ok(_term))) => Ok(()),
+            Some(Ok(Err(NotLeading))) => Err(ResignError::NotLeader),
+            Some(Err(_)) => Err(ResignError::Stopped),
         }
     }
 
@@ -211,11 +217,12 @@ impl Elector {
     /// In the trace, `raft.transfer` links to the caller's current span.
     ///
     /// # Errors
-    /// [`TransferError::NotLeader`] at once if this node does not lead; the others say whether it still does.
+    /// [`TransferError::NotLeader`] at once if this node does not lead; [`TransferError::AfterThisWork`] inside the work of
+    /// [`Elector::while_leader`], as soon as the order is taken; the others say whether it still does.
     pub async fn transfer_to(&self, to: Option<NodeId>) -> Result<TransferDone, TransferError> {
         let (reply, outcome) = oneshot::channel();
         self.shared.handle.send(Command::Transfer(Transfer { term: None, to, context: caller(), reply }));
-        leadership::transferred(outcome).await
+        leadership::transferred(inside::of(&self.shared.handle), outcome).await
     }
 
     /// Replaces the value that every member holds, at most 64 KiB. Returns once a quorum has it on disk.
@@ -330,8 +337,14 @@ impl Elector {
     /// Work that does not end, and an answer that waits for a disk, are waited for until the drain limit and two election
     /// timeouts; then it leaves all the same. A write that still hangs then is waited for two seconds more, and left to
     /// itself: the storage stays locked for as long as it hangs.
+    ///
+    /// Inside the work of [`Elector::while_leader`], which it would wait for, this gives the order and returns at once: the work
+    /// should return now, and [`Elector::stopped`] tells the rest, outside of it.
     pub async fn shutdown(&self) {
         self.shared.handle.send(Command::Shutdown);
+        if inside::of(&self.shared.handle).is_some() {
+            return;
+        }
         self.stopped().await;
     }
 

@@ -118,6 +118,11 @@ impl Mail {
         (Mail { sender }, receiver)
     }
 
+    /// Whether both go to one driver.
+    pub(crate) fn is_same(&self, other: &Mail) -> bool {
+        self.sender.same_channel(&other.sender)
+    }
+
     /// Says whether the driver still lives.
     pub(crate) fn send(&self, parcel: Parcel) -> bool {
         self.sender.send(parcel).is_ok()

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use tokio_util::sync::CancellationToken;
 
+use super::Handle;
 use super::command::{Command, Guard, Mail, Parcel};
 use super::office::{LossCause, Office, Phase};
 use super::watchman::{self, Watched};
@@ -106,6 +107,11 @@ impl Tenure {
         self.token.cancelled().await;
         // The cause is set before the token is cancelled.
         self.cause().unwrap_or(LossCause::Stopped)
+    }
+
+    /// Whether it is in an office of that elector.
+    pub(crate) fn is_of(&self, handle: &Handle) -> bool {
+        self.group == handle.group && self.mail.is_same(&handle.mail)
     }
 
     pub(crate) fn send(&self, command: Command) -> bool {

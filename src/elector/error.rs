@@ -110,6 +110,9 @@ pub enum ResignError {
     /// The elector has stopped. This node leads nothing.
     #[error("the elector has stopped")]
     Stopped,
+    /// The caller is the work that this waits for. Leadership is being given up, and is over once that work has ended.
+    #[error("the order is taken: leadership is over once the work that gave it has ended")]
+    AfterThisWork,
 }
 
 impl ResignError {
@@ -119,6 +122,7 @@ impl ResignError {
         match self {
             ResignError::NotLeader => "not_leader",
             ResignError::Stopped => "stopped",
+            ResignError::AfterThisWork => "after_this_work",
         }
     }
 }
@@ -184,6 +188,9 @@ pub enum TransferError {
     /// The elector has stopped. This node leads nothing.
     #[error("the elector has stopped")]
     Stopped,
+    /// The caller is the work that this waits for. Leadership is being given up, and is over once that work has ended.
+    #[error("the order is taken: leadership is over once the work that gave it has ended")]
+    AfterThisWork,
 }
 
 impl TransferError {
@@ -198,6 +205,7 @@ impl TransferError {
             TransferError::CalledOff => "called_off",
             TransferError::Failed => "failed",
             TransferError::Stopped => "stopped",
+            TransferError::AfterThisWork => "after_this_work",
         }
     }
 }

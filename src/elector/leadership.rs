@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{TransferDone, TransferError};
+use super::inside;
 use crate::driver::{Command, Hold, LossCause, StartWhen, Tenure, Transfer, TransferFailure};
 use crate::node::TransferRefused;
 use crate::types::{ClusterId, GroupId, NodeId, Term, Time, TraceContext};
@@ -201,8 +202,10 @@ impl Leadership {
     /// Hands over to `to`, or to the best successor. Begins at once, whether or not the outcome is awaited. In the trace,
     /// `raft.transfer` links to the caller's current span.
     ///
-    /// The hand-over waits for the work to end: a future that awaits the outcome while it holds a clone of this
-    /// leadership waits for itself, until the drain limit.
+    /// The hand-over waits for the work to end. Awaited inside that work, this returns once the order is taken, with
+    /// [`TransferError::AfterThisWork`]. Whoever awaits it elsewhere and keeps the work from ending meanwhile, be it a child that
+    /// the work waits for or the holder of what [`Elector::campaign`](super::Elector::campaign) returned, waits for itself until
+    /// the drain limit.
     ///
     /// # Errors
     /// [`TransferError`] says whether this node still leads.
@@ -213,7 +216,8 @@ impl Leadership {
         let (reply, outcome) = oneshot::channel();
         let term = Some(self.tenure.office.term);
         self.send(Command::Transfer(Transfer { term, to, context: super::caller(), reply }));
-        transferred(outcome)
+        let tenure = self.tenure.clone();
+        async move { transferred(inside::beside(&tenure), outcome).await }
     }
 
     fn send(&self, command: Command) {
@@ -223,9 +227,11 @@ impl Leadership {
 
 /// Turns the driver's answer into the user's.
 pub(super) async fn transferred(
+    inside: Option<Arc<Tenure>>,
     outcome: oneshot::Receiver<Result<NodeId, TransferFailure>>,
 ) -> Result<TransferDone, TransferError> {
-    let failure = match outcome.await {
+    let Some(outcome) = unless_taken(inside, outcome).await else { return Err(TransferError::AfterThisWork) };
+    let failure = match outcome {
         Ok(Ok(to)) => return Ok(TransferDone { to }),
         Ok(Err(failure)) => failure,
         Err(_) => return Err(TransferError::Stopped),
@@ -238,4 +244,18 @@ pub(super) async fn transferred(
         TransferFailure::Refused(TransferRefused::NotAVoter) => TransferError::NotAVoter,
         TransferFailure::Refused(TransferRefused::NoSuccessor) => TransferError::NoSuccessor,
     })
+}
+
+/// The answer to an order that waits for work to end; `None` if the caller is that work, which hears of the order that was
+/// taken by the end of its guard.
+pub(super) async fn unless_taken<T>(
+    inside: Option<Arc<Tenure>>,
+    outcome: oneshot::Receiver<T>,
+) -> Option<Result<T, oneshot::error::RecvError>> {
+    let Some(work) = inside else { return Some(outcome.await) };
+    tokio::select! {
+        biased;
+        answer = outcome => Some(answer),
+        _cause = work.lost() => None,
+    }
 }

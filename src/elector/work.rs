@@ -2,9 +2,11 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use super::error::{BoxError, LeadError};
+use super::inside::Inside;
 use super::{Elector, Leadership};
 use crate::driver::{Hold, Tenure};
 use crate::mutant::{self, Mutant};
@@ -43,7 +45,7 @@ where
 }
 
 /// Polls the work until it returns or must have ended; it is dropped before this returns.
-async fn run(tenure: &Tenure, work: impl Future<Output = Result<(), BoxError>>) -> Ending {
+async fn run(tenure: &Arc<Tenure>, work: impl Future<Output = Result<(), BoxError>>) -> Ending {
     let mut work = pin!(work);
     let mut expired = pin!(tenure.office.expired());
     poll_fn(|context| {
@@ -52,6 +54,7 @@ async fn run(tenure: &Tenure, work: impl Future<Output = Result<(), BoxError>>) 
         if expired && !mutant::on(Mutant::ExpiredWorkGoesOn) {
             return Poll::Ready(Ending::Dropped);
         }
+        let _inside = Inside::enter(tenure);
         work.as_mut().poll(context).map(Ending::Returned)
     })
     .await

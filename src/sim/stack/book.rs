@@ -43,6 +43,8 @@ pub(super) struct Work {
     pub(super) fence: u64,
     /// It relies on being alone.
     pub(super) alone: bool,
+    /// It acts by itself, and does not just wait.
+    pub(super) acts: bool,
     /// Tells it to end.
     pub(super) token: CancelToken,
 }
@@ -163,7 +165,7 @@ impl Book {
         }
         pages.next += 1;
         let number = pages.next;
-        pages.works.insert(number, Work { at, lane, fence, alone, token: lead.token() });
+        pages.works.insert(number, Work { at, lane, fence, alone, acts: true, token: lead.token() });
         pages.log.deed(now, at, fence, "begins");
         Entry { book: self.clone(), what: Kind::Work(number) }
     }
@@ -180,7 +182,7 @@ impl Book {
         let now = self.world.now();
         let pages = &mut *lock(&self.pages);
         pages.log.deed(now, at, fence, "acts");
-        let rival = |work: &&Work| work.at != at && work.alone && !self.world.stands(work.lane);
+        let rival = |work: &&Work| work.at != at && work.alone && work.acts && !self.world.stands(work.lane);
         if let Some(work) = pages.works.values().find(rival) {
             let text =
                 format!("member {at} acts with {fence} while member {} works alone with {}", work.at, work.fence);
@@ -208,6 +210,17 @@ impl Book {
         pages.calls.insert(number, Call { at, what, left: bound });
         pages.log.deed(now, at, 0, what);
         Entry { book: self.clone(), what: Kind::Call(number) }
+    }
+}
+
+impl Entry {
+    /// The work does nothing until further notice but wait for the library, or acts again.
+    pub(super) fn acts(&self, acts: bool) {
+        if let Kind::Work(number) = self.what
+            && let Some(work) = lock(&self.book.pages).works.get_mut(&number)
+        {
+            work.acts = acts;
+        }
     }
 }
 

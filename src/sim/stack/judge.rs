@@ -118,7 +118,7 @@ pub(super) struct Scene<'a> {
 impl Scene<'_> {
     /// E1: work that relies on being alone is alone. Work whose thread stands still does nothing.
     fn nobody_works_beside_another(&self) {
-        let works = |work: &&Work| work.alone && !self.world.stands(work.lane);
+        let works = |work: &&Work| work.alone && work.acts && !self.world.stands(work.lane);
         let both = self.book.with(|pages| {
             let mut alone = pages.works.values().filter(works);
             let first = alone.next()?;

@@ -147,14 +147,9 @@ impl Mix {
 
     /// Takes out what would show a fault that is known and not mended yet.
     fn spare_what_is_known(&mut self) {
-        self.on_current_runtime = false;
-        self.turn = Duration::ZERO;
-        self.fleeting = 0.0;
         for usage in &mut self.usage {
             usage.again = true;
-            usage.hands_over = 0.0;
-            let spared = [Manner::Keeps, Manner::Resigns, Manner::Transfers, Manner::Panics];
-            if usage.work.is_none_or(|work| spared.contains(&work)) {
+            if usage.work.is_none() {
                 usage.work = Some(Manner::Watches);
             }
         }

@@ -212,13 +212,16 @@ impl Process {
                 None => {}
                 Some(Err(_)) => return,
                 Some(Ok(lead)) => {
-                    let _runs = self.book.begin(self.at, self.machine.user, &lead);
+                    let runs = self.book.begin(self.at, self.machine.user, &lead);
                     let until = self.machine.now() + self.span(20);
                     if self.happens(self.usage.hands_over) {
                         self.sleep(self.span(4)).await;
                         let bound = self.drain_limit + self.timeout * 8;
                         let _call = self.book.call(self.at, "lead transfer", bound);
+                        // Nobody drops what waits here: by its own doing it does nothing meanwhile.
+                        runs.acts(false);
                         let _ = self.fleeting(lead.transfer_to(None)).await;
+                        runs.acts(true);
                     }
                     while self.book.act(self.at, &lead) && self.machine.now() < until {
                         tokio::select! {
