@@ -18,7 +18,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-/// What goes into a handler of `GET /readyz`: 200 for the leader and for followers, 503 for a member that leaves or whose disk failed.
+/// What goes into a handler of `GET /readyz`: 200 for a leader and for followers that take part, 503 for a member that does not yet, with
+/// the reason, or that leaves.
 fn answer(elector: &Elector) -> (u16, String) {
     let readiness = elector.readiness();
     (readiness.http_status(), readiness.to_json())
@@ -40,7 +41,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         electors.push(elector);
     }
     for elector in &electors {
-        timeout(Duration::from_secs(30), elector.watch().wait_for(|view| view.leader.is_some())).await?;
+        let mut watch = elector.watch_health();
+        let ready = async {
+            while watch.unready().is_some() {
+                watch.changed().await;
+            }
+        };
+        timeout(Duration::from_secs(30), ready).await?;
     }
     let mut out = io::stdout();
     writeln!(out, "one leads, two follow, all are ready:")?;

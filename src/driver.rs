@@ -15,6 +15,7 @@ mod office;
 mod pulse;
 mod run;
 mod show;
+mod standing;
 mod tenure;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ mod view;
 mod watchman;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,10 +44,11 @@ pub use view::{Cause, Events, View, ViewWatch};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::event::Event;
-use crate::observer::{Observer, Propagator};
+use crate::observer::{Condition, Observer, Propagator};
 use crate::record::Member;
 use crate::storage::{Storage, StorageError};
-use crate::transport::{AnyTransport, Condition, Health, HealthWatch, Inbox, Incoming, TransportError};
+use crate::transport;
+use crate::transport::{AnyTransport, Health, HealthWatch, Inbox, Incoming, TransportError};
 use crate::types::NodeId;
 
 /// Everything that a driver is made of.
@@ -60,6 +63,8 @@ pub(crate) struct Setup {
     pub(crate) drain_limit: Duration,
     /// One round of heartbeats in so many is shown to the observers.
     pub(crate) beat_every: u64,
+    /// Where the members are, as far as this node was told.
+    pub(crate) addresses: BTreeMap<NodeId, Arc<str>>,
     /// The node's clock.
     pub(crate) clock: Clock,
     /// Run as a task of the caller's runtime, and not on a thread of its own.
@@ -85,6 +90,7 @@ pub(crate) struct Handle {
     pub(crate) events: broadcast::WeakSender<Arc<Event>>,
     pub(crate) proclaimed: watch::Receiver<Option<Bytes>>,
     pub(crate) members: watch::Receiver<Vec<Member>>,
+    pub(crate) conditions: watch::Receiver<Vec<Condition>>,
     pub(crate) inbox: Inbox,
     pub(crate) health: HealthWatch,
     pub(crate) ended: CancellationToken,
@@ -139,7 +145,7 @@ impl Drop for Started {
 }
 
 /// Says that the member has stopped, also when the driver panicked.
-struct Stopped(Arc<Condition>);
+struct Stopped(Arc<transport::Condition>);
 
 impl Drop for Stopped {
     fn drop(&mut self) {

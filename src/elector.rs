@@ -43,7 +43,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 pub use crate::driver::{Cause, Events, LossCause, StartWhen, View, ViewWatch};
-pub use crate::transport::{Health, HealthWatch};
+pub use crate::transport::{Health, HealthWatch, Unready};
 pub use builder::{DRAIN_LIMIT, ElectorBuilder, HEARTBEATS_PER_TRACE};
 pub use carrier::{Carrier, CarrierError};
 pub use error::{
@@ -53,6 +53,7 @@ pub use error::{
 pub use leadership::{CancelToken, Fence, Leadership};
 pub use readiness::Readiness;
 
+pub use crate::observer::condition::{Condition, ConditionKind, PeerCause, PeerState};
 pub use crate::observer::{CollectiveState, DiskState, MemberState, STATUS_LEN_MAX};
 #[cfg(feature = "telemetry")]
 pub use crate::telemetry::LinkOutcome;
@@ -60,6 +61,7 @@ pub use crate::telemetry::LinkOutcome;
 use crate::driver::{ChangeFailure, Command, Delivery, Guard, Handle, Hold, NotLeading, ProclaimFailure, Transfer};
 use crate::event::Change;
 use crate::message::{Reply, Request};
+use crate::node::MembershipRefused;
 use crate::observer::recent::{ElectionSummary, Recent};
 use crate::record::{Member, PROCLAIMED_LEN_MAX};
 use crate::transport::HandleError;
@@ -208,7 +210,7 @@ impl Elector {
         match leadership::unless_taken(inside::of(&self.shared.handle), outcome).await {
             None => Err(ResignError::AfterThisWork),
             Some(Ok(Ok(_term))) => Ok(()),
-            Some(Ok(Err(NotLeading))) => Err(ResignError::NotLeader),
+            Some(Ok(Err(NotLeading))) => Err(ResignError::NotLeader { leader: self.other_leader() }),
             Some(Err(_)) => Err(ResignError::Stopped),
         }
     }
@@ -222,7 +224,11 @@ impl Elector {
     pub async fn transfer_to(&self, to: Option<NodeId>) -> Result<TransferDone, TransferError> {
         let (reply, outcome) = oneshot::channel();
         self.shared.handle.send(Command::Transfer(Transfer { term: None, to, context: caller(), reply }));
-        leadership::transferred(inside::of(&self.shared.handle), outcome).await
+        let inside = inside::of(&self.shared.handle);
+        leadership::transferred(inside, outcome).await.map_err(|error| match error {
+            TransferError::NotLeader { .. } => TransferError::NotLeader { leader: self.other_leader() },
+            error => error,
+        })
     }
 
     /// Replaces the value that every member holds, at most 64 KiB. Returns once a quorum has it on disk.
@@ -240,7 +246,7 @@ impl Elector {
         self.shared.handle.send(Command::Proclaim { value, reply });
         match outcome.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(ProclaimFailure::NotLeading)) => Err(ProclaimError::NotLeader),
+            Ok(Err(ProclaimFailure::NotLeading)) => Err(ProclaimError::NotLeader { leader: self.other_leader() }),
             Ok(Err(ProclaimFailure::Lost(cause))) => Err(ProclaimError::Lost(cause)),
             Err(_) => Err(ProclaimError::Stopped),
         }
@@ -291,12 +297,20 @@ impl Elector {
         self.shared.handle.send(Command::Change { change, node, address, reply });
         match outcome.await {
             Ok(Ok(())) => Ok(()),
+            Ok(Err(ChangeFailure::Refused(MembershipRefused::NotLeader))) => {
+                Err(MembershipError::NotLeader { leader: self.other_leader() })
+            }
             Ok(Err(ChangeFailure::Refused(refused))) => Err(MembershipError::Refused(refused)),
             Ok(Err(ChangeFailure::Address(reason))) => Err(MembershipError::Address(reason)),
-            Ok(Err(ChangeFailure::TimedOut)) => Err(MembershipError::TimedOut),
+            Ok(Err(ChangeFailure::TimedOut(peer))) => Err(MembershipError::TimedOut(peer)),
             Ok(Err(ChangeFailure::LeadershipEnded)) => Err(MembershipError::LeadershipEnded),
             Err(_) => Err(MembershipError::Stopped),
         }
+    }
+
+    /// Who leads in this node's place. One that is about to lead, or to lead no more, names nobody.
+    fn other_leader(&self) -> Option<NodeId> {
+        self.view().leader.filter(|leader| *leader != self.shared.handle.node)
     }
 
     /// What this node knows of the whole group: each member's role, term, record, disk and voice, as last seen. `None`
@@ -368,13 +382,14 @@ impl Elector {
         self.shared.handle.inbox.handle(request, context, peer).await
     }
 
-    /// Whether this member does its part: following is doing it.
+    /// Whether this member does its part: following is doing it, and so is waiting. For a liveness probe; whether it is of use
+    /// to the others yet is another question ([`Elector::readiness`]).
     #[must_use]
     pub fn health(&self) -> Health {
         self.shared.handle.health.current()
     }
 
-    /// Watches whether this member does its part.
+    /// Watches whether this member does its part, and whether it is ready.
     #[must_use]
     pub fn watch_health(&self) -> HealthWatch {
         self.shared.handle.health.clone()
@@ -383,7 +398,13 @@ impl Elector {
     /// What to answer to a readiness probe over HTTP. The built-in transport answers those over gRPC itself.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        Readiness::new(self.health(), &self.shared.handle.node, &self.shared.group, self.view())
+        Readiness::new(&self.shared.handle.health, &self.shared.handle.node, &self.shared.group, self.view())
+    }
+
+    /// What lasts here and should not, as far as it was told in the log: nothing, on a member that is well.
+    #[must_use]
+    pub fn conditions(&self) -> Vec<Condition> {
+        self.shared.handle.conditions.borrow().clone()
     }
 
     /// How late the driver served its newest deadline, and the latest ever.

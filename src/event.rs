@@ -53,6 +53,9 @@ macro_rules! codes {
         pub enum $name { $($(#[$vdoc])* $variant,)* }
 
         impl $name {
+            /// Every one of them.
+            pub const ALL: &[$name] = &[$($name::$variant,)*];
+
             /// The stable name, as in traces and the journal.
             #[must_use]
             pub fn code(self) -> &'static str {
@@ -195,7 +198,7 @@ codes! {
     Alarm {
         /// A message whose term is out of all proportion was refused.
         AbsurdTerm "absurd_term",
-        /// A message of another cluster, group or founding was refused.
+        /// A message of another cluster or group was refused.
         WrongCluster "wrong_cluster",
         /// A newer start of this node's own disk is running: this one stops.
         DuplicateNode "duplicate_node",
@@ -218,6 +221,10 @@ codes! {
         TermExhausted "term_exhausted",
         /// This node is not, or no longer, a member: it takes no part until a leader adds it.
         NotAMember "not_a_member",
+        /// A member of this cluster asked here for another node: an address is wrong in its list.
+        Misaddressed "misaddressed",
+        /// A message of a cluster of this name that was founded apart was refused.
+        OtherFounding "other_founding",
     }
 }
 

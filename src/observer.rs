@@ -8,13 +8,16 @@ use crate::types::{GroupId, TraceContext};
 
 mod beat;
 mod collective;
+pub mod condition;
 pub mod journal;
+pub mod log;
 mod order;
 pub mod recent;
 mod vitals;
 
 pub use beat::{Beat, BeatKind};
 pub use collective::{CollectiveState, DiskState, MemberState, STATUS_LEN_MAX};
+pub use condition::{Condition, ConditionKind, ConditionNews, ConditionStage, PeerCause, PeerState};
 pub use order::{Order, OrderKind};
 pub use vitals::{Traffic, Vitals, Workload};
 
@@ -45,6 +48,16 @@ pub trait Observer: Send + 'static {
     /// leader sees it change, and when the application says something new of itself; at most once a second but for the first.
     fn collective(&mut self, state: &CollectiveState) {
         let _ = state;
+    }
+
+    /// Takes note of a condition that began, that is told again because it lasts, or that ended.
+    fn condition(&mut self, news: &ConditionNews) {
+        let _ = news;
+    }
+
+    /// Whether it writes the log lines of the events that it is shown. Where nobody does, the elector adds one that does.
+    fn writes_log(&self) -> bool {
+        false
     }
 }
 

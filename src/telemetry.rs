@@ -48,7 +48,6 @@
 
 mod bridge;
 mod keys;
-mod log;
 mod metrics;
 pub mod registry;
 #[cfg(feature = "otel-sdk")]
@@ -65,9 +64,9 @@ mod settings;
 #[cfg(feature = "otlp")]
 pub use init::{Guard, Init, InitError, init};
 
+pub use crate::observer::log::TARGET;
 pub use bridge::{LinkOutcome, TRACING_OPENTELEMETRY_VERSION};
 pub(crate) use bridge::{caller, caller_baggage, link};
-pub use log::TARGET;
 pub use metrics::Metrics;
 #[cfg(feature = "otel-sdk")]
 pub use sampler::ElectionSampler;

@@ -17,9 +17,11 @@ pub mod contract;
 pub mod grpc;
 mod health;
 pub mod memory;
+mod readiness;
 
 pub(crate) use health::Condition;
 pub use health::{Health, HealthWatch};
+pub use readiness::Unready;
 
 /// Carries requests between members. One transport serves every group of a process.
 ///
@@ -143,7 +145,7 @@ impl Inbox {
         &self.traffic
     }
 
-    /// Watches whether the member behind this inbox does its part: for a transport that answers probes.
+    /// Watches whether the member behind this inbox does its part, and whether it is ready: for a transport that answers probes.
     #[must_use]
     pub fn health(&self) -> HealthWatch {
         HealthWatch::new(&self.condition)

@@ -204,7 +204,8 @@ async fn resigning_is_refused_to_a_follower_and_waits_for_the_work() {
     let cluster = Cluster::start(3).await;
     let (leader, lead) = first_to_lead(&cluster.electors, &[0, 1, 2]).await;
     let follower = cluster.others(leader)[0];
-    assert_eq!(patiently(cluster.electors[follower].resign()).await, Err(ResignError::NotLeader));
+    let refused = patiently(cluster.electors[follower].resign()).await;
+    assert!(matches!(refused, Err(ResignError::NotLeader { .. })), "{refused:?}");
 
     let mut resigning = tokio::spawn({
         let elector = cluster.electors[leader].clone();
@@ -225,7 +226,7 @@ async fn transfers_have_typed_outcomes() {
     let leader = cluster.leader(&[0, 1, 2]).await;
     let (follower, other) = (cluster.others(leader)[0], cluster.others(leader)[1]);
     let refused = patiently(cluster.electors[follower].transfer_to(None)).await;
-    assert_eq!(refused, Err(TransferError::NotLeader));
+    assert!(matches!(refused, Err(TransferError::NotLeader { .. })), "{refused:?}");
     let stranger = NodeId::new("stranger").expect("a name");
     // Only an established leader looks at the successor.
     let (leader, lead) = first_to_lead(&cluster.electors, &[0, 1, 2]).await;
@@ -500,7 +501,7 @@ async fn what_is_proclaimed_reaches_everyone() {
     let (leader, lead) = first_to_lead(&cluster.electors, &[0, 1, 2]).await;
     let follower = cluster.others(leader)[0];
     let refused = patiently(cluster.electors[follower].proclaim("x")).await;
-    assert_eq!(refused, Err(ProclaimError::NotLeader));
+    assert!(matches!(refused, Err(ProclaimError::NotLeader { leader: Some(_) })), "{refused:?}");
     let too_long = patiently(cluster.electors[leader].proclaim(vec![0; 70_000])).await;
     assert!(matches!(too_long, Err(ProclaimError::TooLong { len: 70_000, .. })));
     patiently(cluster.electors[leader].proclaim("http://here")).await.expect("committed");

@@ -143,6 +143,14 @@ async fn leads(elector: &Elector) {
     patiently(elector.watch().wait_for(|view| view.role == Role::Leader)).await.expect("it runs");
 }
 
+async fn is_ready(elector: &Elector) {
+    let end = Instant::now() + PATIENCE;
+    while !elector.readiness().is_ready() {
+        assert!(Instant::now() < end, "{}", elector.readiness().to_json());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 async fn becomes(elector: &Elector, wanted: Health) {
     let end = Instant::now() + PATIENCE;
     while elector.health() != wanted {
@@ -154,28 +162,34 @@ async fn becomes(elector: &Elector, wanted: Health) {
 #[tokio::test]
 async fn followers_serve_like_the_leader_and_while_nobody_leads() {
     let peers = addresses(["a", "b", "c"]);
-    // One of three: it waits for the others, knows no leader, and is no failure for it.
+    // One of three: it waits for the others, knows no leader, and is no failure for it; but nobody can rely on it yet.
     let mut electors = vec![builder(0, &peers).start().await.expect("it starts")];
     let mut probes = vec![Probe::connect(&peers[0].1).await];
     assert_eq!(electors[0].view().leader, None);
-    assert_eq!(probes[0].check("").await, Ok(SERVING));
-    assert_eq!(electors[0].readiness().http_status(), 200);
+    assert_eq!(probes[0].check("liveness").await, Ok(SERVING));
+    assert_eq!(probes[0].check("").await, Ok(NOT_SERVING));
+    assert_eq!((electors[0].readiness().http_status(), electors[0].health()), (503, Health::Serving));
     for at in [1, 2] {
         electors.push(builder(at, &peers).start().await.expect("it starts"));
         probes.push(Probe::connect(&peers[at].1).await);
     }
     for elector in &electors {
-        patiently(elector.watch().wait_for(|view| view.leader.is_some())).await.expect("all know who leads");
+        is_ready(elector).await;
     }
     for ((elector, probe), (name, _)) in electors.iter().zip(&mut probes).zip(&peers) {
         assert_eq!(probe.check("").await, Ok(SERVING));
         assert_eq!(probe.check(ELECTION).await, Ok(SERVING));
         let list: ListResponse = probe.ask("/grpc.health.v1.Health/List", "").await.expect("a list");
         let serving = CheckResponse { status: SERVING };
-        assert_eq!(list.statuses, ["", ELECTION].map(|name| (name.to_owned(), serving.clone())).into());
+        assert_eq!(
+            list.statuses,
+            ["", ELECTION, "liveness", "readiness"].map(|name| (name.to_owned(), serving.clone())).into()
+        );
         let readiness = elector.readiness();
         assert_eq!((readiness.http_status(), readiness.is_ready()), (200, true));
-        let said = format!(r#"{{"status":"serving","node":"{name}","group":"main","role":""#);
+        let said = format!(
+            r#"{{"status":"serving","ready":true,"reason":null,"message":null,"node":"{name}","group":"main","role":""#
+        );
         assert!(readiness.to_json().starts_with(&said), "{}", readiness.to_json());
     }
     for elector in electors {
@@ -197,7 +211,7 @@ async fn what_is_not_here_is_answered_as_the_description_says() {
     let mut unknown = probe.watch("hustings").await;
     assert_eq!(hear(&mut unknown).await, SERVICE_UNKNOWN);
     // The stream stays: the service might yet come. What would end it would do so before the calls that follow it.
-    assert_eq!(probe.check("").await, Ok(SERVING));
+    assert_eq!(probe.check("liveness").await, Ok(SERVING));
     tokio::select! {
         biased;
         more = unknown.message() => panic!("{more:?}"),
@@ -211,6 +225,7 @@ async fn who_leaves_says_so_while_its_work_drains() {
     let peers = addresses(["a"]);
     let elector = builder(0, &peers).start().await.expect("it starts");
     let mut probe = Probe::connect(&peers[0].1).await;
+    is_ready(&elector).await;
     let mut watched = probe.watch(ELECTION).await;
     assert_eq!(hear(&mut watched).await, SERVING);
     let lead = patiently(elector.campaign()).await.expect("it leads");
@@ -247,6 +262,7 @@ async fn a_member_whose_disk_failed_does_not_serve() {
     let fails = Arc::new(AtomicBool::new(false));
     let elector = builder(0, &peers).storage(Failing(fails.clone())).start().await.expect("it starts");
     let mut probe = Probe::connect(&peers[0].1).await;
+    is_ready(&elector).await;
     let mut watched = probe.watch("").await;
     assert_eq!(hear(&mut watched).await, SERVING);
     leads(&elector).await;

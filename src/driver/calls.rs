@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::{Mail, Parcel};
 use crate::clock::Clock;
 use crate::config::Timing;
-use crate::message::{CallError, Reply, Request, RequestBody, RequestId};
+use crate::message::{CallError, Identity, Reply, Request, RequestBody, RequestId};
 use crate::mutant::{self, Mutant};
 use crate::node::Input;
-use crate::observer::Vitals;
+use crate::observer::{PeerCause, Vitals};
 use crate::transport::AnyTransport;
 use crate::types::{NodeId, TraceContext};
 
@@ -46,6 +46,7 @@ impl Calls {
         let mut answer = Answer {
             mail: self.mail.clone(),
             group,
+            me: request.from.clone(),
             id: request.id,
             to: request.to.clone(),
             error: Some(CallError::Closed),
@@ -65,6 +66,23 @@ impl Calls {
             let call = transport.call(request, context, deadline);
             let result = clock.timeout(deadline + GRACE, call).await.unwrap_or(Err(CallError::Timeout));
             answer.settle(result);
+        });
+    }
+
+    /// Asks on the driver's own behalf: the core hears neither of an answer nor of a failure.
+    pub(super) fn probe(&mut self, group: usize, request: Request, timing: &Timing) {
+        let Some(token) = self.token(group, &request.to) else { return };
+        let deadline = deadline(&request.body, timing);
+        let (transport, mail, clock) = (self.transport.clone(), self.mail.clone(), self.clock.clone());
+        self.clock.spawn(async move {
+            let _token = token;
+            let (asked, me) = (request.to.clone(), request.from.clone());
+            let call = transport.call(request, TraceContext::NONE, deadline);
+            let Some(Ok(reply)) = clock.timeout(deadline + GRACE, call).await else { return };
+            mail.send(match PeerCause::of_stranger(&me, &asked, &reply.from) {
+                Some(_) => Parcel::Stray { group, asked, who: reply.from },
+                None => Parcel::Probed(group, Box::new(reply)),
+            });
         });
     }
 
@@ -116,6 +134,7 @@ fn deadline(body: &RequestBody, timing: &Timing) -> Duration {
 struct Answer {
     mail: Mail,
     group: usize,
+    me: Arc<Identity>,
     id: RequestId,
     to: NodeId,
     error: Option<CallError>,
@@ -125,12 +144,26 @@ struct Answer {
 impl Answer {
     fn settle(mut self, result: Result<Reply, CallError>) {
         match result {
+            // A founding that differs is for the core to judge: it may know less of its own than the answerer.
+            Ok(reply) if reply.from.node != self.to || reply.from.cluster != self.me.cluster => {
+                self.error = Some(CallError::Unreachable(stray(&self.me, &reply.from)));
+                let (group, asked, who) = (self.group, self.to.clone(), reply.from);
+                self.mail.send(Parcel::Stray { group, asked, who });
+            }
             Ok(reply) => {
                 self.error = None;
                 self.mail.send(Parcel::Input(self.group, Input::Reply(reply)));
             }
             Err(error) => self.error = Some(error),
         }
+    }
+}
+
+/// Who answered in place of the node that was asked.
+fn stray(me: &Identity, who: &Identity) -> String {
+    match who.cluster == me.cluster {
+        true => format!("answered by {}", who.node),
+        false => format!("answered by {} of the cluster {:?}", who.node, who.cluster.as_str()),
     }
 }
 

@@ -93,6 +93,8 @@ impl Collective {
         }
         // A pre-vote names a term that its sender has not entered.
         let (role, term) = match request.body {
+            // A question of one that is founded late, or wants to know whom it reaches.
+            RequestBody::PreVote { last: None } => (Role::Follower, None),
             RequestBody::PreVote { .. } => (Role::PreCandidate, None),
             RequestBody::RequestVote { .. } => (Role::Candidate, Some(request.term)),
             RequestBody::AppendEntries { .. } => (Role::Leader, Some(request.term)),

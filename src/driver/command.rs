@@ -7,10 +7,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::office::{LossCause, Office};
 use crate::event::Change;
-use crate::message::Identity;
+use crate::message::{Identity, Reply};
 use crate::mutant::{self, Mutant};
 use crate::node::{Input, MembershipRefused, TransferRefused};
-use crate::observer::CollectiveState;
+use crate::observer::{CollectiveState, PeerState};
 use crate::types::{NodeId, Term, Time, TraceContext};
 
 /// When user work may begin.
@@ -33,6 +33,10 @@ pub(crate) enum Parcel {
     Input(usize, Input),
     /// A wish of a handle.
     Command(usize, Command),
+    /// The answer to a probe of the driver's own.
+    Probed(usize, Box<Reply>),
+    /// A node was asked, and another one answered.
+    Stray { group: usize, asked: NodeId, who: Arc<Identity> },
     /// A node that was removed a while ago need not be reached any more, unless it is a member again.
     Forget(NodeId),
 }
@@ -95,7 +99,8 @@ pub(crate) enum TransferFailure {
 pub(crate) enum ChangeFailure {
     Refused(MembershipRefused),
     Address(String),
-    TimedOut,
+    /// What came of the newest attempt to speak with it.
+    TimedOut(PeerState),
     LeadershipEnded,
 }
 

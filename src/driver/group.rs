@@ -12,6 +12,7 @@ use super::command::{
 };
 use super::office::{LossCause, Office};
 use super::pulse::Pulse;
+use super::standing::Standing;
 use super::view::{self, Cause, View};
 use crate::clock::Clock;
 use crate::event::{Change, ChangeOutcome, Event, EventKind, RecordCause, Revocation, Role, TransferOutcome};
@@ -46,6 +47,7 @@ pub(super) struct Group {
     pub(super) node: Node,
     pub(super) pulse: Pulse,
     pub(super) collective: Collective,
+    pub(super) standing: Standing,
     /// The deadline under which the group stands in the driver's queue.
     pub(super) armed: Time,
     /// The core knows of the pause that the driver is coming out of.
@@ -67,11 +69,13 @@ pub(super) struct Group {
     pub(super) leaving: bool,
     /// When a shutdown stops waiting for work that does not end.
     pub(super) leave_at: Time,
+    /// Until then a shutdown waits for a disk that is being named.
+    shutdown_waits: Option<Time>,
     waiters: Vec<Waiter>,
 }
 
 impl Group {
-    pub(super) fn new(node: Node, pulse: Pulse, drain_limit: Duration, clock: Clock) -> Group {
+    pub(super) fn new(node: Node, pulse: Pulse, standing: Standing, drain_limit: Duration, clock: Clock) -> Group {
         let published = Published {
             view: watch::Sender::new(view::of(&node, Cause::Started)),
             events: broadcast::Sender::new(EVENTS_CAPACITY),
@@ -86,6 +90,7 @@ impl Group {
             node,
             pulse,
             collective: Collective::new(),
+            standing,
             armed: Time::NEVER,
             pause_told: false,
             listens_until: Time::ZERO,
@@ -98,6 +103,7 @@ impl Group {
             clock,
             leaving: false,
             leave_at: Time::NEVER,
+            shutdown_waits: None,
             waiters: Vec::new(),
         }
     }
@@ -152,7 +158,8 @@ impl Group {
 
     /// When the driver must look at this group again.
     pub(super) fn deadline(&self, now: Time) -> Time {
-        let mut deadline = self.node_deadline().min(self.leave_at);
+        let mut deadline = self.node_deadline().min(self.leave_at).min(self.standing.next_at(&self.node));
+        deadline = deadline.min(self.shutdown_waits.unwrap_or(Time::NEVER));
         if let Some(work) = &self.work {
             deadline = deadline.min(work.office.wake_at()).min(self.drained_at());
             if !work.overrun_reported {
@@ -315,6 +322,28 @@ impl Group {
         self.leave_at = self.leave_at.min(now + patience);
     }
 
+    /// Whether the shutdown that was asked for must wait: a leader that leaves while a member's new disk is being named leaves
+    /// a disk without a vote behind, and may take the last quorum with it. Half of the drain limit is left for the work.
+    pub(super) fn shutdown_must_wait(&mut self, now: Time) -> bool {
+        if self.node.is_naming() {
+            self.shutdown_waits.get_or_insert(now + self.drain_limit / 2);
+        }
+        self.shutdown_waits.is_some()
+    }
+
+    /// Whether a shutdown that waits goes on now.
+    pub(super) fn resumes_shutdown(&mut self, now: Time) -> bool {
+        let done = |until: &mut Time| now >= *until || !self.node.is_naming();
+        self.shutdown_waits.take_if(done).is_some()
+    }
+
+    /// Whether it leads, and no work runs or waits.
+    pub(super) fn leads_idly(&self) -> bool {
+        let waits = |waiter: &Waiter| matches!(waiter, Waiter::Lead { .. }) && !waiter.is_gone();
+        let established = self.node.lease().is_some_and(|lease| lease.committed_at != Time::NEVER);
+        established && !self.leaving && self.work.is_none() && !self.waiters.iter().any(waits)
+    }
+
     pub(super) fn office(&self) -> Option<&Arc<Office>> {
         self.office.as_ref()
     }
@@ -364,7 +393,9 @@ impl Group {
             },
             Waiter::Change { office, change, node, reply } => match changed(events, change, &node) {
                 Some(ChangeOutcome::Completed) => tell(reply, Ok(())),
-                Some(ChangeOutcome::TimedOut) => tell(reply, Err(ChangeFailure::TimedOut)),
+                Some(ChangeOutcome::TimedOut) => {
+                    tell(reply, Err(ChangeFailure::TimedOut(self.standing.state_of(&node))));
+                }
                 Some(ChangeOutcome::LeadershipEnded) => tell(reply, Err(ChangeFailure::LeadershipEnded)),
                 None if office.as_ref().is_some_and(in_office) => {
                     return Some(Waiter::Change { office, change, node, reply });

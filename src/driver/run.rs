@@ -1,5 +1,6 @@
 //! The loop itself.
 
+mod attend;
 mod orders;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use super::command::{Parcel, tell};
 use super::group::Group;
 use super::pulse::{Pulse, is_heartbeat};
 use super::show::{Observers, ask};
+use super::standing::Standing;
 use super::writer::{Job, Writer};
 use super::{Doors, Handle, Setup, StartFailure, Started, Stopped};
 use crate::clock::{Clock, Timer};
@@ -71,7 +73,9 @@ struct Driver {
 
 impl Driver {
     async fn build(setup: Setup, doors: Doors) -> Result<Driver, StartFailure> {
-        let Setup { configs, storage, transport, observers, propagator, drain_limit, beat_every, clock, .. } = setup;
+        let Setup {
+            configs, storage, transport, observers, propagator, drain_limit, beat_every, clock, addresses, ..
+        } = setup;
         let (writer, states) = Writer::start(storage, configs.clone(), doors.mail.clone(), clock.clone())
             .await
             .map_err(StartFailure::Storage)?;
@@ -106,7 +110,8 @@ impl Driver {
             let vitals = Arc::new(Vitals::new(node.identity().clone(), driver.workload.clone()));
             driver.observers.show(|observer| observer.attach(&vitals));
             let pulse = Pulse::new(&node, vitals, beat_every);
-            driver.groups.push(Some(Group::new(node, pulse, drain_limit, driver.clock.clone())));
+            let standing = Standing::new(addresses.clone());
+            driver.groups.push(Some(Group::new(node, pulse, standing, drain_limit, driver.clock.clone())));
             driver.carry_out(at, now);
         }
         Ok(driver)
@@ -123,6 +128,7 @@ impl Driver {
             events: published.events.downgrade(),
             proclaimed: published.proclaimed.subscribe(),
             members: published.members.subscribe(),
+            conditions: group.standing.conditions(),
             inbox: self.doors.inbox.clone(),
             health: self.doors.inbox.health(),
             ended: self.doors.ended.clone(),
@@ -241,6 +247,7 @@ impl Driver {
             self.step(at, Input::Tick);
         }
         self.hand_out(at);
+        self.attend(at, now);
         self.rearm(at, now);
     }
 
@@ -264,6 +271,8 @@ impl Driver {
         match parcel {
             Parcel::Input(at, input) => self.input(at, input),
             Parcel::Command(at, command) => self.command(at, command),
+            Parcel::Probed(at, reply) => self.take_probed(at, &reply),
+            Parcel::Stray { group, asked, who } => self.take_stray(group, &asked, &who),
             Parcel::Forget(node) => self.forget(&node),
         }
     }
@@ -297,6 +306,7 @@ impl Driver {
         }
         group.pulse.note_input(now, &group.node, &input);
         group.collective.note_input(now, &group.node, &input);
+        group.standing.note_input(now, &group.node, &input);
         group.node.step(now, input, &mut self.out);
         self.carry_out(at, now);
     }
@@ -319,6 +329,7 @@ impl Driver {
             self.doors.inbox.condition().worsen(Health::StorageFailed);
         }
         self.observers.show_output(now, group, out);
+        group.standing.note_output(now, &group.node, out);
         group.stream(&out.events);
         // The same for all of them.
         let mut led_by = None;
@@ -365,6 +376,7 @@ impl Driver {
         if group.node.role() == Role::Stopped {
             self.retire(at);
         } else {
+            self.attend(at, now);
             self.rearm(at, now);
         }
         if healed && !self.groups.iter().flatten().any(|group| group.node.storage_failed()) {
@@ -374,6 +386,7 @@ impl Driver {
 
     fn hand_out(&mut self, at: usize) {
         let now = self.clock.now();
+        self.resume_shutdown(at, now);
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
         let starts = group.can_start_work(now);
         if !starts && !group.can_join_work(now) {

@@ -35,6 +35,7 @@ async fn start(network: &MemoryNetwork, node: &str, groups: &[String], members: 
         transport: Arc::new(network.transport(&NodeId::new(node).expect("a name"))),
         observers: Vec::new(),
         propagator: Box::new(NoPropagator),
+        addresses: std::collections::BTreeMap::new(),
         drain_limit: Duration::from_secs(1),
         beat_every: 100,
         clock: crate::clock::Clock::default(),

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Timing};
 use crate::driver::{self, Setup, StartFailure, StartWhen};
 use crate::observer::journal::Journal;
+use crate::observer::log::Log;
 use crate::observer::recent::{self, Recent};
 use crate::observer::{NoPropagator, Observer, Propagator};
 use crate::storage::Storage;
@@ -288,8 +289,14 @@ impl ElectorBuilder {
         if let Some(file) = &self.journal {
             self.observers.insert(0, Box::new(Journal::create(file)?));
         }
+        if !self.observers.iter().any(|observer| observer.writes_log()) {
+            self.observers.push(Box::new(Log::default()));
+        }
         let recent = Recent::new(self.explained);
         self.observers.insert(0, Box::new(recent.clone()));
+        let named =
+            |(node, address): &(String, Option<String>)| Some((NodeId::new(node).ok()?, address.as_deref()?.into()));
+        let addresses = self.peers.iter().filter_map(named).collect();
         let group = config.group.clone();
         let start_when = self.start_when;
         let setup = Setup {
@@ -298,6 +305,7 @@ impl ElectorBuilder {
             transport,
             observers: self.observers,
             propagator: self.propagator.unwrap_or_else(|| Box::new(NoPropagator)),
+            addresses,
             drain_limit: self.drain_limit,
             clock: self.clock,
             on_current_runtime: self.on_current_runtime,

@@ -3,6 +3,7 @@
 use crate::config::ConfigError;
 use crate::driver::LossCause;
 use crate::node::MembershipRefused;
+use crate::observer::PeerState;
 use crate::observer::journal::JournalError;
 use crate::storage::StorageError;
 use crate::transport::TransportError;
@@ -23,6 +24,14 @@ debug_is_the_sentence!(StartError LeadError ResignError StatusError TransferErro
 
 /// An error of the user's own work.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where to ask instead.
+fn who_leads(leader: &Option<NodeId>) -> String {
+    match leader {
+        Some(leader) => format!(": {leader} does"),
+        None => ", and knows of nobody who does".to_owned(),
+    }
+}
 
 /// Why an elector did not start. Nothing runs, and nothing listens.
 #[derive(thiserror::Error)]
@@ -101,12 +110,15 @@ impl LeadError {
 }
 
 /// Why leadership was not given up.
-#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResignError {
     /// This node does not lead. Nothing was changed.
-    #[error("this node does not lead")]
-    NotLeader,
+    #[error("this node does not lead{}", who_leads(leader))]
+    NotLeader {
+        /// Who does, as far as this node knows.
+        leader: Option<NodeId>,
+    },
     /// The elector has stopped. This node leads nothing.
     #[error("the elector has stopped")]
     Stopped,
@@ -118,9 +130,9 @@ pub enum ResignError {
 impl ResignError {
     /// A stable name for programs.
     #[must_use]
-    pub fn code(self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
-            ResignError::NotLeader => "not_leader",
+            ResignError::NotLeader { .. } => "not_leader",
             ResignError::Stopped => "stopped",
             ResignError::AfterThisWork => "after_this_work",
         }
@@ -164,12 +176,15 @@ pub struct TransferDone {
 }
 
 /// Why leadership was not handed over.
-#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransferError {
     /// This node does not lead, or is not established. Nothing was changed.
-    #[error("this node does not lead")]
-    NotLeader,
+    #[error("this node does not lead{}", who_leads(leader))]
+    NotLeader {
+        /// Who does, as far as this node knows.
+        leader: Option<NodeId>,
+    },
     /// It is giving up leadership already. Nothing was changed.
     #[error("leadership is being given up already")]
     InProgress,
@@ -196,9 +211,9 @@ pub enum TransferError {
 impl TransferError {
     /// A stable name for programs.
     #[must_use]
-    pub fn code(self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
-            TransferError::NotLeader => "not_leader",
+            TransferError::NotLeader { .. } => "not_leader",
             TransferError::InProgress => "in_progress",
             TransferError::NotAVoter => "not_a_voter",
             TransferError::NoSuccessor => "no_successor",
@@ -211,12 +226,15 @@ impl TransferError {
 }
 
 /// Why a value was not proclaimed.
-#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProclaimError {
     /// This node does not lead. Nothing was changed.
-    #[error("this node does not lead")]
-    NotLeader,
+    #[error("this node does not lead{}", who_leads(leader))]
+    NotLeader {
+        /// Who does, as far as this node knows.
+        leader: Option<NodeId>,
+    },
     /// The value is longer than 64 KiB. Nothing was changed.
     #[error("a value of {len} bytes is longer than the {max} that can be proclaimed")]
     TooLong {
@@ -236,9 +254,9 @@ pub enum ProclaimError {
 impl ProclaimError {
     /// A stable name for programs.
     #[must_use]
-    pub fn code(self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
-            ProclaimError::NotLeader => "not_leader",
+            ProclaimError::NotLeader { .. } => "not_leader",
             ProclaimError::TooLong { .. } => "too_long",
             ProclaimError::Lost(_) => "lost",
             ProclaimError::Stopped => "stopped",
@@ -257,9 +275,16 @@ pub enum MembershipError {
     #[error("the address cannot be used: {0}")]
     Address(String),
     /// The newcomer did not answer, or did not catch up, within ten election timeouts. It may be a member without a vote,
-    /// which counts for nothing: adding it again goes on from there, and removing it is possible.
-    #[error("the newcomer did not catch up in time")]
-    TimedOut,
+    /// which counts for nothing: adding it again goes on from there, and removing it is possible. Says which address was tried, and
+    /// what came of it.
+    #[error("the newcomer did not catch up in time: {0}")]
+    TimedOut(PeerState),
+    /// This node does not lead. Nothing was changed.
+    #[error("this node does not lead{}", who_leads(leader))]
+    NotLeader {
+        /// Who does, as far as this node knows.
+        leader: Option<NodeId>,
+    },
     /// Leadership ended. The change may still be committed by a later leader: ask it who the members are.
     #[error("leadership ended before the change was committed")]
     LeadershipEnded,
@@ -275,7 +300,8 @@ impl MembershipError {
         match self {
             MembershipError::Refused(refused) => refused.code(),
             MembershipError::Address(_) => "address",
-            MembershipError::TimedOut => "timed_out",
+            MembershipError::TimedOut(_) => "timed_out",
+            MembershipError::NotLeader { .. } => "not_leader",
             MembershipError::LeadershipEnded => "leadership_ended",
             MembershipError::Stopped => "stopped",
         }

@@ -239,7 +239,7 @@ pub(super) async fn transferred(
     Err(match failure {
         TransferFailure::CalledOff => TransferError::CalledOff,
         TransferFailure::Failed => TransferError::Failed,
-        TransferFailure::Refused(TransferRefused::NotLeader) => TransferError::NotLeader,
+        TransferFailure::Refused(TransferRefused::NotLeader) => TransferError::NotLeader { leader: None },
         TransferFailure::Refused(TransferRefused::InProgress) => TransferError::InProgress,
         TransferFailure::Refused(TransferRefused::NotAVoter) => TransferError::NotAVoter,
         TransferFailure::Refused(TransferRefused::NoSuccessor) => TransferError::NoSuccessor,

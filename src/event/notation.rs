@@ -205,6 +205,8 @@ words! {
         NamingImpossible "too few disks left to name a new one",
         TermExhausted "terms used up",
         NotAMember "not a member of the cluster",
+        Misaddressed "asks here for another node: an address is wrong in a list",
+        OtherFounding "a cluster of this name that was founded apart",
     }
     RecordCause {
         NoOp "no-op",

@@ -62,11 +62,14 @@ impl Node {
     fn admit(&mut self, request: &Request, peer: Option<&NodeId>) -> Result<(), (Reason, Option<Alarm>)> {
         let from = &request.from;
         let cluster = from.cluster == self.config.cluster || mutant::on(Mutant::ClusterUnchecked);
-        if request.to != self.config.node || !cluster || from.group != self.config.group {
+        if !cluster || from.group != self.config.group {
             return Err((Reason::WrongCluster, Some(Alarm::WrongCluster)));
         }
+        if request.to != self.config.node {
+            return Err((Reason::WrongCluster, Some(Alarm::Misaddressed)));
+        }
         if !same_founding(from.founding, self.hard.founding) {
-            return Err((Reason::WrongCluster, Some(Alarm::WrongCluster)));
+            return Err((Reason::WrongCluster, Some(Alarm::OtherFounding)));
         }
         if peer.is_some_and(|peer| *peer != from.node) {
             return Err((Reason::NotAMember, Some(Alarm::UnknownNode)));

@@ -97,6 +97,13 @@ impl Leader {
         if mutant::on(Mutant::WindowedCheckQuorum) { self.window_after(end, self.ask) } else { end }
     }
 
+    /// Whether a member of that record, heard since `recent`, has a disk that does not vote yet.
+    pub(super) fn is_naming(&self, record: Option<&Record>, recent: Time) -> bool {
+        let member = |node: &NodeId| record.is_some_and(|record| record.member(node).is_some());
+        let unnamed = |p: &Progress| p.amnesiac && p.heard >= recent && member(&p.node);
+        matches!(self.phase, Phase::Leading) && self.progress.iter().any(unnamed)
+    }
+
     pub(super) fn has_handed_over(&self) -> bool {
         matches!(self.phase, Phase::HandedOver)
     }

@@ -111,6 +111,14 @@ impl Node {
         self.durable.named.is_none() && !mutant::on(Mutant::AmnesiacVotes)
     }
 
+    /// Whether a member that this node leads, and hears, has a disk that does not vote yet: it is being named, or about to be
+    /// (PROPERTIES D2).
+    #[must_use]
+    pub fn is_naming(&self) -> bool {
+        let Part::Leader(leader) = &self.part else { return false };
+        leader.is_naming(self.hard.record.as_deref(), self.now.before(self.config.timing.promise))
+    }
+
     /// What it owes to leaders, former leaders and itself.
     #[must_use]
     pub fn promises(&self) -> &Promises {

@@ -10,8 +10,9 @@ use opentelemetry::trace::{Span, Tracer, TracerProvider};
 use crate::clock::Anchor;
 use crate::event::{Event, EventKind};
 use crate::message::RequestId;
-use crate::observer::{Beat, CollectiveState, Observer, Order, Propagator, Vitals};
-use crate::telemetry::{Metrics, log};
+use crate::observer::log::Log;
+use crate::observer::{Beat, CollectiveState, ConditionNews, Observer, Order, Propagator, Vitals};
+use crate::telemetry::{Metrics, OPENTELEMETRY_VERSION, TARGET};
 use crate::types::{GroupId, NodeId, TraceContext};
 
 mod application;
@@ -77,6 +78,7 @@ struct Shared {
     clocks: ClocksDebug,
     groups: Mutex<BTreeMap<GroupId, Group>>,
     provider_missed: AtomicBool,
+    log: Mutex<Log>,
 }
 
 /// What a span says of a peer, beside its name.
@@ -146,7 +148,7 @@ impl Spans {
         if matches!(event.kind, EventKind::ElectionStarted { .. }) && !context.is_valid() && !left_out {
             self.miss_provider();
         }
-        log::write(event, context);
+        self.log().write(event, context);
     }
 
     /// The context of this node's newest election in the group; [`TraceContext::NONE`] if it stood in none.
@@ -161,6 +163,10 @@ impl Spans {
         self.groups().get(group).map_or(TraceContext::NONE, |group| group.request(id))
     }
 
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.shared.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn groups(&self) -> MutexGuard<'_, BTreeMap<GroupId, Group>> {
         self.shared.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -168,7 +174,7 @@ impl Spans {
     fn miss_provider(&self) {
         let expected = matches!(self.shared.source, Source::Global | Source::Given(_));
         if expected && !self.shared.provider_missed.swap(true, Ordering::Relaxed) {
-            log::provider_missing();
+            provider_missing();
         }
     }
 }
@@ -218,6 +224,14 @@ impl Observer for Spans {
         if let Some(group) = self.groups().get_mut(&state.who.group) {
             group.collective(state);
         }
+    }
+
+    fn condition(&mut self, news: &ConditionNews) {
+        self.log().write_condition(news);
+    }
+
+    fn writes_log(&self) -> bool {
+        true
     }
 }
 
@@ -310,9 +324,21 @@ impl SpansBuilder {
                 clocks: ClocksDebug(self.clocks),
                 groups: Mutex::default(),
                 provider_missed: AtomicBool::new(false),
+                log: Mutex::default(),
             }),
         }
     }
+}
+
+/// Says, once, why no trace will be seen.
+fn provider_missing() {
+    tracing::info!(
+        name: "raft.telemetry.provider_missing",
+        target: TARGET,
+        opentelemetry = OPENTELEMETRY_VERSION,
+        "no OpenTelemetry tracer provider is installed, so that this election leaves no trace: install one for \
+         opentelemetry {OPENTELEMETRY_VERSION} (another version has another global), or give Spans one"
+    );
 }
 
 impl fmt::Debug for SpansBuilder {

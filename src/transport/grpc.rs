@@ -1,9 +1,11 @@
 //! gRPC: a port of its own, and exactly one HTTP/2 connection to each peer, opened eagerly and kept up.
 //!
-//! The same port answers `grpc.health.v1.Health`, for the whole process (an empty name) and for `hustings.v1.Election`: a member
-//! is `SERVING` whatever its role, until it leaves or its disk fails ([`Health`](super::Health)). A kubelet asks it with
-//! `readinessProbe: {grpc: {port: 7300}}`: a follower stays ready, and is not restarted by the same probe as `livenessProbe`.
-//! It asks in plaintext, at the address of the pod, so that the member must listen there.
+//! The same port answers `grpc.health.v1.Health`. The services `readiness`, `hustings.v1.Election` and the empty name are
+//! `SERVING` while the member is ready ([`Unready`](super::Unready) says what may be lacking), whatever its role: a rollout
+//! that is paced by it, `readinessProbe: {grpc: {port: 7300}}`, does not go on over a member without a vote. The service
+//! `liveness` tells whether it does its part ([`Health`](super::Health)): `livenessProbe: {grpc: {port: 7300, service:
+//! liveness}}`, and never without that name, since no restart cures what readiness waits for. A kubelet asks in plaintext, at
+//! the address of the pod, so that the member must listen there.
 //!
 //! The trace context travels as `traceparent` metadata. `tracestate` is ignored: it has no fixed size, and nothing here
 //! depends on it.

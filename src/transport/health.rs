@@ -1,5 +1,6 @@
-//! Whether a member does its part: for probes, load balancers and whoever restarts processes.
+//! Whether a member does its part, and whether it is ready: for probes, load balancers and whoever restarts processes.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::Unready;
 use crate::clock::Clock;
 use crate::mutant::{self, Mutant};
 use crate::types::{Time, nanos};
@@ -58,10 +60,11 @@ impl fmt::Display for Health {
     }
 }
 
-/// What the driver says of its health. It gets worse; better only when a stall is over, or the storage well again.
+/// What the driver says of its health, and what it still lacks. It gets worse; better only when a stall is over, or the
+/// storage well again.
 #[derive(Debug)]
 pub(crate) struct Condition {
-    said: watch::Sender<Health>,
+    said: watch::Sender<Said>,
     /// When the loop must come round next, in nanoseconds; written by the driver at each turn.
     due: AtomicU64,
     /// By how much it may be late.
@@ -69,10 +72,19 @@ pub(crate) struct Condition {
     clock: Clock,
 }
 
+#[derive(Debug)]
+struct Said {
+    health: Health,
+    /// What each group lacks.
+    lacks: BTreeMap<usize, Unready>,
+    /// Whether any group has spoken: before that nothing is known.
+    known: bool,
+}
+
 impl Default for Condition {
     fn default() -> Condition {
         Condition {
-            said: watch::Sender::new(Health::Serving),
+            said: watch::Sender::new(Said { health: Health::Serving, lacks: BTreeMap::new(), known: false }),
             due: AtomicU64::new(Time::NEVER.0),
             patience: AtomicU64::new(0),
             clock: Clock::default(),
@@ -89,21 +101,33 @@ impl Condition {
         if to == Health::Stopped && mutant::on(Mutant::EndNotTold) {
             return;
         }
-        self.said.send_if_modified(|health| {
-            let worse = *health < to;
-            *health = to.max(*health);
+        self.said.send_if_modified(|said| {
+            let worse = said.health < to;
+            said.health = to.max(said.health);
             worse
         });
     }
 
     /// The storage is well again. Whoever leaves goes on leaving.
     pub(crate) fn heal(&self) {
-        self.said.send_if_modified(|health| {
-            let failed = *health == Health::StorageFailed;
+        self.said.send_if_modified(|said| {
+            let failed = said.health == Health::StorageFailed;
             if failed {
-                *health = Health::Serving;
+                said.health = Health::Serving;
             }
             failed
+        });
+    }
+
+    /// What that group still lacks, `None` if nothing.
+    pub(crate) fn lack(&self, group: usize, what: Option<Unready>) {
+        self.said.send_if_modified(|said| {
+            let known = std::mem::replace(&mut said.known, true);
+            let before = match what {
+                Some(what) => said.lacks.insert(group, what),
+                None => said.lacks.remove(&group),
+            };
+            before != what || !known
         });
     }
 
@@ -119,8 +143,22 @@ impl Condition {
     fn at(&self, now: Time) -> Health {
         let late = now.since(Time(self.due.load(Ordering::Relaxed)));
         let stalled = nanos(late) > self.patience.load(Ordering::Relaxed);
-        let said = *self.said.borrow();
+        let said = self.said.borrow().health;
         if stalled { said.max(Health::Stalled) } else { said }
+    }
+
+    fn unready(&self, now: Time) -> Option<Unready> {
+        match self.at(now) {
+            Health::Stopped => Some(Unready::Stopped),
+            Health::Stopping => Some(Unready::Stopping),
+            Health::StorageFailed => Some(Unready::StorageFailed),
+            Health::Stalled => Some(Unready::Stalled),
+            Health::Serving => {
+                let said = self.said.borrow();
+                let unknown = (!said.known).then_some(Unready::NoLeaderHeard);
+                said.lacks.values().min().copied().or(unknown)
+            }
+        }
     }
 }
 
@@ -128,7 +166,7 @@ impl Condition {
 #[derive(Debug, Clone)]
 pub struct HealthWatch {
     condition: Arc<Condition>,
-    said: watch::Receiver<Health>,
+    said: watch::Receiver<Said>,
 }
 
 impl HealthWatch {
@@ -142,8 +180,14 @@ impl HealthWatch {
         self.condition.at(self.condition.clock.now())
     }
 
-    /// Waits until the member says something that this watch has not heard, and returns how it is then. A
-    /// [`Health::Stalled`] one says nothing: ask [`HealthWatch::current`] for that.
+    /// Why it is not ready right now; `None` if it is. Never waits.
+    #[must_use]
+    pub fn unready(&self) -> Option<Unready> {
+        self.condition.unready(self.condition.clock.now())
+    }
+
+    /// Waits until the member says something of its health or its readiness that this watch has not heard, and returns how
+    /// it is then. A [`Health::Stalled`] one says nothing: ask [`HealthWatch::current`] for that.
     pub async fn changed(&mut self) -> Health {
         // The other end is held here, too.
         let _ = self.said.changed().await;
@@ -175,5 +219,22 @@ mod tests {
         condition.worsen(Health::StorageFailed);
         assert_eq!(condition.at(at(401)), Health::Stopping);
         assert_eq!(condition.at(at(900)), Health::Stopping, "whoever leaves may take its time");
+        assert_eq!(condition.unready(at(900)), Some(Unready::Stopping));
+    }
+
+    #[test]
+    fn it_is_ready_once_no_group_lacks_anything() {
+        let condition = Condition::default();
+        let lacks = || condition.unready(Time(1));
+        assert_eq!(lacks(), Some(Unready::NoLeaderHeard), "nobody has spoken yet");
+        condition.lack(0, Some(Unready::QuorumUnreached));
+        condition.lack(1, Some(Unready::DiskUnnamed));
+        assert_eq!(lacks(), Some(Unready::DiskUnnamed));
+        condition.lack(1, None);
+        assert_eq!(lacks(), Some(Unready::QuorumUnreached));
+        condition.lack(0, None);
+        assert_eq!(lacks(), None);
+        condition.worsen(Health::StorageFailed);
+        assert_eq!(lacks(), Some(Unready::StorageFailed));
     }
 }

@@ -314,7 +314,7 @@ pub(crate) async fn a_transfer_links_to_its_caller() {
         let _caller = Context::new().with_remote_span_context(caller.clone()).attach();
         // It may be elected and not established yet, and its followers may not have been heard.
         while let Err(refused) = patiently(world.electors[world.leader().await].transfer_to(None)).await {
-            assert!(matches!(refused, TransferError::NotLeader | TransferError::NoSuccessor), "{refused}");
+            assert!(matches!(refused, TransferError::NotLeader { .. } | TransferError::NoSuccessor), "{refused}");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

@@ -2,15 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use super::Driver;
-use crate::driver::command::{
-    ChangeFailure, Command, Guard, NotLeading, ProclaimFailure, Transfer, TransferFailure, Waiter, tell,
-};
+use crate::driver::command::{Command, Guard, NotLeading, ProclaimFailure, Transfer, TransferFailure, Waiter, tell};
 use crate::driver::group::Group;
 use crate::driver::office::LossCause;
-use crate::event::Change;
 use crate::node::Input;
 use crate::observer::{Order, OrderKind};
 use crate::types::NodeId;
@@ -60,7 +55,9 @@ impl Driver {
                 group.collective.set_status(status);
                 self.observers.show_news(self.clock.now(), group, false);
             }
-            Command::Change { change, node, address, reply } => self.change(at, change, node, address, reply),
+            Command::Change { change, node, address, reply } => {
+                self.change(at, change, node, address.as_deref(), reply);
+            }
             Command::Proclaim { value, reply } => match in_term(None) {
                 None => tell(reply, Err(ProclaimFailure::NotLeading)),
                 Some(office) => {
@@ -70,9 +67,13 @@ impl Driver {
             },
             Command::Shutdown => {
                 group.wish(LossCause::ShuttingDown);
-                group.leave_by(self.clock.now());
+                let now = self.clock.now();
+                group.leave_by(now);
+                let waits = group.shutdown_must_wait(now);
                 self.note_leaving();
-                self.input(at, Input::Shutdown);
+                if !waits {
+                    self.input(at, Input::Shutdown);
+                }
             }
             Command::WorkEnded { term } => {
                 if group.end_work(term) {
@@ -121,33 +122,6 @@ impl Driver {
                 self.input(at, Input::Transfer(Some(successor)));
             }
         }
-    }
-
-    fn change(
-        &mut self,
-        at: usize,
-        change: Change,
-        node: NodeId,
-        address: Option<String>,
-        reply: oneshot::Sender<Result<(), ChangeFailure>>,
-    ) {
-        let Some(group) = self.groups.get(at).and_then(Option::as_ref) else { return };
-        if let Err(refused) = group.node.can_change(change, &node) {
-            return tell(reply, Err(ChangeFailure::Refused(refused)));
-        }
-        if let Some(Err(error)) = address.map(|address| self.calls.reach(&node, &address)) {
-            return tell(reply, Err(ChangeFailure::Address(error)));
-        }
-        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
-        let office = group.office().cloned();
-        group.wait(Waiter::Change { office, change, node: node.clone(), reply });
-        self.input(
-            at,
-            match change {
-                Change::Add => Input::AddMember(node),
-                Change::Remove => Input::RemoveMember(node),
-            },
-        );
     }
 
     pub(super) fn forget(&self, node: &NodeId) {

@@ -228,6 +228,8 @@ pub const ATTRIBUTES: &[Attribute] = &[
             "naming_impossible",
             "term_exhausted",
             "not_a_member",
+            "misaddressed",
+            "other_founding",
         ],
         "what the operator must hear of",
     ),

@@ -54,6 +54,13 @@ pub(super) fn call_error(status: &Status) -> CallError {
 pub(super) fn connect_error(error: &io::Error) -> CallError {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => CallError::Refused,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            CallError::Unreachable(format!("no route: {error}"))
+        }
+        // The resolver's errors have no kind of their own.
+        _ if error.to_string().contains("lookup address") => {
+            CallError::Unreachable(format!("does not resolve: {error}"))
+        }
         _ => CallError::Unreachable(error.to_string()),
     }
 }

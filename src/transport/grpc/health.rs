@@ -22,8 +22,10 @@ use crate::transport::HealthWatch;
 use crate::wire::WireError;
 
 const PREFIX: &str = "/grpc.health.v1.Health/";
-/// The services that are known: the process as a whole, and the election.
-const SERVICES: [&str; 2] = ["", SERVICE_NAME];
+/// The services that are known: those that tell whether the member is ready, and the one that tells whether it does its part.
+const SERVICES: [&str; 4] = ["", SERVICE_NAME, READINESS, LIVENESS];
+const READINESS: &str = "readiness";
+const LIVENESS: &str = "liveness";
 /// The longest request, in bytes: a name of a service, and most of them are of services that are not here.
 const REQUEST_LEN_MAX: usize = 1024;
 /// How often a watcher's stream looks for what the driver cannot say: that it stands still.
@@ -97,7 +99,7 @@ impl UnaryService<CheckRequest> for Method {
 
     fn call(&mut self, request: Request<CheckRequest>) -> Self::Future {
         ready(match is_known(request.get_ref()) {
-            true => Ok(Response::new(status(&self.0).into())),
+            true => Ok(Response::new(status(&self.0, &request.get_ref().service).into())),
             false => Err(Status::not_found("no such service here")),
         })
     }
@@ -108,8 +110,8 @@ impl UnaryService<ListRequest> for Method {
     type Future = Ready<Result<Response<ListResponse>, Status>>;
 
     fn call(&mut self, _: Request<ListRequest>) -> Self::Future {
-        let now = status(&self.0);
-        let statuses = SERVICES.iter().map(|service| ((*service).to_owned(), now.into())).collect();
+        let now = |service: &str| status(&self.0, service).into();
+        let statuses = SERVICES.iter().map(|service| ((*service).to_owned(), now(service))).collect();
         ready(Ok(Response::new(ListResponse { statuses })))
     }
 }
@@ -120,28 +122,35 @@ impl ServerStreamingService<CheckRequest> for Method {
     type Future = Ready<Result<Response<Statuses>, Status>>;
 
     fn call(&mut self, request: Request<CheckRequest>) -> Self::Future {
-        let health = is_known(request.get_ref()).then(|| self.0.clone());
-        ready(Ok(Response::new(Statuses { next: Box::pin(next(health, None)) })))
+        let service = SERVICES.into_iter().find(|service| **service == request.get_ref().service);
+        let asked = service.map(|service| Asked { health: self.0.clone(), service });
+        ready(Ok(Response::new(Statuses { next: Box::pin(next(asked, None)) })))
     }
+}
+
+/// A service that is here, and where to look.
+struct Asked {
+    health: HealthWatch,
+    service: &'static str,
 }
 
 /// What a watcher is told: the status at once, and then each that differs from the one before. It ends with the connection.
 struct Statuses {
-    next: Pin<Box<dyn Future<Output = (Option<HealthWatch>, ServingStatus)> + Send>>,
+    next: Pin<Box<dyn Future<Output = (Option<Asked>, ServingStatus)> + Send>>,
 }
 
 impl Stream for Statuses {
     type Item = Result<CheckResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let (health, status) = ready_or_wait!(self.next.as_mut().poll(cx));
-        self.next = Box::pin(next(health, Some(status)));
+        let (asked, status) = ready_or_wait!(self.next.as_mut().poll(cx));
+        self.next = Box::pin(next(asked, Some(status)));
         Poll::Ready(Some(Ok(status.into())))
     }
 }
 
-async fn next(health: Option<HealthWatch>, told: Option<ServingStatus>) -> (Option<HealthWatch>, ServingStatus) {
-    let Some(mut health) = health else {
+async fn next(asked: Option<Asked>, told: Option<ServingStatus>) -> (Option<Asked>, ServingStatus) {
+    let Some(mut asked) = asked else {
         // Nobody knows whether the service comes yet: the stream stays open.
         if told.is_some() {
             std::future::pending::<()>().await;
@@ -149,11 +158,11 @@ async fn next(health: Option<HealthWatch>, told: Option<ServingStatus>) -> (Opti
         return (None, ServingStatus::ServiceUnknown);
     };
     loop {
-        let now = status(&health);
+        let now = status(&asked.health, asked.service);
         if Some(now) != told {
-            return (Some(health), now);
+            return (Some(asked), now);
         }
-        let _ = tokio::time::timeout(LOOK, health.changed()).await;
+        let _ = tokio::time::timeout(LOOK, asked.health.changed()).await;
     }
 }
 
@@ -161,8 +170,12 @@ fn is_known(request: &CheckRequest) -> bool {
     SERVICES.contains(&request.service.as_str())
 }
 
-fn status(health: &HealthWatch) -> ServingStatus {
-    if health.current().is_serving() { ServingStatus::Serving } else { ServingStatus::NotServing }
+fn status(health: &HealthWatch, service: &str) -> ServingStatus {
+    let serves = match service {
+        LIVENESS => health.current().is_serving(),
+        _ => health.unready().is_none(),
+    };
+    if serves { ServingStatus::Serving } else { ServingStatus::NotServing }
 }
 
 impl From<ServingStatus> for CheckResponse {

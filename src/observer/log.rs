@@ -1,11 +1,12 @@
 //! The log lines of an election: `tracing` events that name the span they belong to.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::event::{Alarm, Event, EventKind, Revocation};
+use crate::event::{Alarm, Event, EventKind, Outcome, Revocation};
 use crate::message::{RequestKind, Verdict};
-use crate::telemetry::OPENTELEMETRY_VERSION;
-use crate::types::{NodeId, TraceContext};
+use crate::observer::{ConditionNews, ConditionStage, Observer};
+use crate::types::{GroupId, Millis, NodeId, TraceContext};
 
 /// The `tracing` target of every log line of an election.
 ///
@@ -18,14 +19,15 @@ use crate::types::{NodeId, TraceContext};
 /// tracing_subscriber::fmt().json().flatten_event(true).with_max_level(tracing::Level::INFO).init();
 /// ```
 ///
-/// What a voter answers is written at `INFO`; requests and answers of other kinds, and writes, at `DEBUG`.
+/// What a voter answers is written at `INFO`; requests and answers of other kinds, and writes, at `DEBUG`. Campaigns that are
+/// repeated because no quorum can be reached, or because several have failed in a row, are written at `DEBUG`, too: what lasts is
+/// told by `raft.condition`, at `WARN`, every ten seconds, with its cause for each node ([`condition`](super::condition)).
 pub const TARGET: &str = "hustings::election";
 
 /// Writes `lines!(..)`: one call site per kind of event, since a name belongs to the call site.
-macro_rules! lines {
-    ($event:expr, $context:expr, $($pattern:pat => $level:ident $name:literal,)*) => {
-        match &$event.kind {
-            $($pattern => tracing::event!(
+macro_rules! line {
+    ($event:expr, $context:expr, $level:ident $name:literal) => {
+        tracing::event!(
                 name: $name,
                 target: TARGET,
                 tracing::Level::$level,
@@ -42,14 +44,122 @@ macro_rules! lines {
                 span_id = $context.is_valid().then(|| tracing::field::display(SpanId($context))),
                 "{}",
                 $event.text()
-            ),)*
+        )
+    };
+}
+
+macro_rules! lines {
+    ($event:expr, $context:expr, $repeated:expr, $($pattern:pat => $level:ident $name:literal,)*) => {
+        match &$event.kind {
+            $($pattern if $repeated => line!($event, $context, DEBUG $name),
+            $pattern => line!($event, $context, $level $name),)*
         }
     };
 }
 
-/// Writes the line of an event. Its text is built only if somebody listens.
-pub(super) fn write(event: &Event, context: TraceContext) {
-    lines!(event, context,
+/// Writes the lines. Shown to an observer of traces it stays silent by itself: that one writes them, with their trace.
+#[derive(Debug, Default)]
+pub struct Log {
+    campaigns: BTreeMap<GroupId, Campaigns>,
+}
+
+/// So many campaigns in a row are told in full.
+const TOLD_MAX: u64 = 3;
+
+/// The campaigns of a group since a leader was known.
+#[derive(Debug, Default)]
+struct Campaigns {
+    begun: u64,
+    /// One of them has ended for want of a quorum.
+    unreachable: bool,
+}
+
+impl Campaigns {
+    /// Whether the event is one more of what was told before.
+    fn repeats(&mut self, event: &Event) -> bool {
+        if event.leader.is_some() {
+            *self = Campaigns::default();
+        }
+        let quiet = self.begun >= TOLD_MAX || (self.unreachable && self.begun >= 1);
+        match &event.kind {
+            EventKind::ElectionStarted { .. } => self.begun = self.begun.saturating_add(1),
+            EventKind::ElectionEnded { outcome: Outcome::QuorumUnreachable, .. } => self.unreachable = true,
+            _ => {}
+        }
+        quiet && is_of_a_campaign(&event.kind)
+    }
+}
+
+fn is_of_a_campaign(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::RoleChanged { .. }
+            | EventKind::TermAdvanced { .. }
+            | EventKind::ElectionStarted { .. }
+            | EventKind::RoundStarted { .. }
+            | EventKind::RoundEnded { .. }
+            | EventKind::ElectionEnded { .. }
+            | EventKind::RequestAnswered { .. }
+    )
+}
+
+impl Log {
+    /// Writes the line of an event, and names the span that it belongs to.
+    pub fn write(&mut self, event: &Event, context: TraceContext) {
+        let campaigns = match self.campaigns.get_mut(&event.who.group) {
+            Some(campaigns) => campaigns,
+            None => self.campaigns.entry(event.who.group.clone()).or_default(),
+        };
+        let repeated = campaigns.repeats(event);
+        write(event, context, repeated);
+    }
+
+    /// Writes the line of a condition.
+    pub fn write_condition(&self, news: &ConditionNews) {
+        let condition = &news.condition;
+        let lasted =
+            Millis(std::time::Duration::from_millis(u64::try_from(news.lasted().as_millis()).unwrap_or(u64::MAX)));
+        macro_rules! told {
+            ($level:ident, $stage:literal, $($text:tt)+) => {
+                tracing::event!(
+                    name: "raft.condition",
+                    target: TARGET,
+                    tracing::Level::$level,
+                    event = "raft.condition",
+                    node = news.who.node.as_str(),
+                    group = news.who.group.as_str(),
+                    condition = condition.kind.code(),
+                    stage = $stage,
+                    $($text)+
+                )
+            };
+        }
+        match news.stage {
+            ConditionStage::Began => told!(WARN, "began", "{condition}"),
+            ConditionStage::Lasts => told!(WARN, "lasts", "{condition}, for {lasted} now"),
+            ConditionStage::Ended => told!(INFO, "ended", "over after {lasted}: {}", condition.kind.words()),
+        }
+    }
+}
+
+impl Observer for Log {
+    fn observe(&mut self, event: &Event) {
+        self.write(event, TraceContext::NONE);
+    }
+
+    fn condition(&mut self, news: &ConditionNews) {
+        self.write_condition(news);
+    }
+
+    fn writes_log(&self) -> bool {
+        true
+    }
+}
+
+/// Its text is built only if somebody listens.
+// tidy: a table: one line for each kind of event
+fn write(event: &Event, context: TraceContext, repeated: bool) {
+    lines!(event, context, repeated,
         EventKind::Started { .. } => INFO "raft.started",
         EventKind::MembersAwaited { .. } => INFO "raft.members.awaited",
         EventKind::Founded { .. } => INFO "raft.founded",
@@ -98,17 +208,6 @@ pub(super) fn write(event: &Event, context: TraceContext) {
         EventKind::Alarmed { alarm: Alarm::Equivocation, .. } => ERROR "raft.alarm.raised",
         EventKind::Alarmed { .. } => WARN "raft.alarm.raised",
         EventKind::Stopped { .. } => INFO "raft.stopped",
-    );
-}
-
-/// Says, once, why no trace will be seen.
-pub(super) fn provider_missing() {
-    tracing::info!(
-        name: "raft.telemetry.provider_missing",
-        target: TARGET,
-        opentelemetry = OPENTELEMETRY_VERSION,
-        "no OpenTelemetry tracer provider is installed, so that this election leaves no trace: install one for \
-         opentelemetry {OPENTELEMETRY_VERSION} (another version has another global), or give Spans one"
     );
 }
 
