@@ -215,11 +215,11 @@ impl Process {
                     let runs = self.book.begin(self.at, self.machine.user, &lead);
                     let until = self.machine.now() + self.span(20);
                     if self.happens(self.usage.hands_over) {
+                        // Nobody drops what waits here: it does nothing meanwhile.
+                        runs.acts(false);
                         self.sleep(self.span(4)).await;
                         let bound = self.drain_limit + self.timeout * 8;
                         let _call = self.book.call(self.at, "lead transfer", bound);
-                        // Nobody drops what waits here: by its own doing it does nothing meanwhile.
-                        runs.acts(false);
                         let _ = self.fleeting(lead.transfer_to(None)).await;
                         runs.acts(true);
                     }
