@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use hustings::config::Timing;
-use hustings::elector::{DiskState, Elector, Health};
+use hustings::elector::{ConditionKind, DiskState, Elector, Health};
 use hustings::event::Role;
 use hustings::record::HardState;
 use hustings::storage::file::FileStorage;
@@ -105,6 +105,10 @@ impl Cluster {
             .await
     }
 
+    fn lacks_its_disk(&self, at: usize) -> bool {
+        self.electors[at].conditions().iter().any(|condition| condition.kind == ConditionKind::StorageFailed)
+    }
+
     async fn health(&self, at: usize, wanted: Health) {
         let is = async || (self.electors[at].health() == wanted).then_some(());
         until(&format!("n{at} is {wanted}"), is).await;
@@ -135,6 +139,7 @@ async fn a_disk_that_is_well_again_votes_again() {
         which.store(true, Ordering::SeqCst);
         cluster.electors[leader].proclaim("x").await.expect("the others hold it");
         cluster.health(ill, Health::StorageFailed).await;
+        until("it says so", async || cluster.lacks_its_disk(ill).then_some(())).await;
         let failed = async || {
             let state = cluster.electors[leader].collective_state().await?;
             state.members.iter().find(|member| member.node == node(ill) && member.disk == DiskState::Failed).map(|_| ())
@@ -145,6 +150,7 @@ async fn a_disk_that_is_well_again_votes_again() {
         which.store(false, Ordering::SeqCst);
         cluster.ills[ill].fails_for_good.store(false, Ordering::SeqCst);
         cluster.health(ill, Health::Serving).await;
+        until("that is over", async || (!cluster.lacks_its_disk(ill)).then_some(())).await;
         assert!(cluster.ills[ill].started_over.load(Ordering::SeqCst) >= 1, "by starting over, and in no other way");
         let good = async || {
             let state = cluster.electors[leader].collective_state().await?;

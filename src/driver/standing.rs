@@ -300,7 +300,7 @@ impl Standing {
                 }
             }
             EventKind::PersistFailed { error, .. } => self.storage_error = Some(error.clone()),
-            EventKind::PersistEnded { .. } => self.storage_error = None,
+            EventKind::StorageHealed { .. } => self.storage_error = None,
             EventKind::Alarmed { alarm: Alarm::NamingImpossible, .. } => self.naming_impossible = true,
             EventKind::Alarmed { alarm: Alarm::TermExhausted, .. } => self.terms_exhausted = true,
             EventKind::Alarmed { alarm: Alarm::NotAMember, .. } => self.disowned = true,

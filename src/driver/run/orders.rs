@@ -65,16 +65,7 @@ impl Driver {
                     self.input(at, Input::Proclaim(value));
                 }
             },
-            Command::Shutdown => {
-                group.wish(LossCause::ShuttingDown);
-                let now = self.clock.now();
-                group.leave_by(now);
-                let waits = group.shutdown_must_wait(now);
-                self.note_leaving();
-                if !waits {
-                    self.input(at, Input::Shutdown);
-                }
-            }
+            Command::Shutdown => self.shut_down(at),
             Command::WorkEnded { term } => {
                 if group.end_work(term) {
                     in_term(Some(term)).inspect(|office| office.revoke(LossCause::WorkEnded));
@@ -84,6 +75,19 @@ impl Driver {
             // The office ends here, as in every step: nothing else is called for.
             Command::Lapsed => self.input(at, Input::Tick),
             Command::Unclaimed { guard } => self.offer(at, &guard),
+        }
+    }
+
+    /// Begins to leave; what is to be named first is.
+    fn shut_down(&mut self, at: usize) {
+        let now = self.clock.now();
+        let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
+        group.wish(LossCause::ShuttingDown);
+        group.leave_by(now);
+        let waits = group.shutdown_must_wait(now);
+        self.note_leaving();
+        if !waits {
+            self.input(at, Input::Shutdown);
         }
     }
 
