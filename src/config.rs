@@ -183,6 +183,10 @@ pub struct Config {
     /// Whether a refused connection proves that the leader's process is dead, so that nothing is owed to it any more.
     /// Default no: a firewall's REJECT and a service without ready endpoints refuse as well.
     pub trust_connection_refused: bool,
+    /// How long a write may be under way until the disk counts as stalled: then this node does not stand, and as leader
+    /// gives way to a member whose disk is sound. Members may differ. Default 1 s: a sound disk under load takes tenths
+    /// of that.
+    pub storage_stall: Duration,
 }
 
 impl Config {
@@ -199,6 +203,7 @@ impl Config {
             volatile: false,
             joins: false,
             trust_connection_refused: false,
+            storage_stall: Duration::from_secs(1),
         }
     }
 

@@ -8,6 +8,7 @@
 //! before anybody else can hear of it (PROPERTIES E5).
 
 mod calls;
+mod candidacy;
 mod collective;
 mod command;
 mod group;

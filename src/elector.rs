@@ -43,6 +43,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 pub use crate::driver::{Cause, Events, LossCause, StartWhen, View, ViewWatch};
+pub use crate::message::Contention;
 pub use crate::transport::{Health, HealthWatch, Unready};
 pub use builder::{DRAIN_LIMIT, ElectorBuilder, HEARTBEATS_PER_TRACE};
 pub use carrier::{Carrier, CarrierError};
@@ -81,6 +82,21 @@ struct Shared {
     group: GroupId,
     recent: Recent,
     start_when: StartWhen,
+}
+
+/// A call that waits for leadership.
+struct Waiting<'a> {
+    handle: &'a Handle,
+    delivery: Option<oneshot::Receiver<Delivery>>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        // Closed first: the driver must find nobody there.
+        if self.delivery.take().is_some() {
+            self.handle.send(Command::WaiterGone);
+        }
+    }
 }
 
 impl Drop for Shared {
@@ -132,6 +148,9 @@ impl Elector {
     /// Waits until this node leads, and returns its leadership: when nobody else can ([`StartWhen::Exclusive`]), unless
     /// the builder said otherwise.
     ///
+    /// While it waits this member contends: it stands in its own right. A member on which nobody waits or works votes, stands
+    /// last, and hands over to one that contends. Dropping this future ends that.
+    ///
     /// It forces no election ([`Elector::campaign_now`] does). Calls that wait at the same time share one leadership, and so does one that comes while it
     /// is held. A term whose work has ended is not led again: the call waits for the next one.
     ///
@@ -152,9 +171,16 @@ impl Elector {
 
     /// The guard of an office that can be worked in. A drop of this future leaves it to the next one who waits.
     async fn guard(&self, when: StartWhen) -> Result<Arc<Guard>, LeadError> {
-        let (reply, guard) = oneshot::channel();
+        let (reply, delivery) = oneshot::channel();
         self.shared.handle.send(Command::Lead { when, reply });
-        guard.await.ok().and_then(Delivery::accept).ok_or(LeadError::Stopped)
+        // Who is dropped while it waits no longer contends, and the driver hears of it.
+        let mut waiting = Waiting { handle: &self.shared.handle, delivery: Some(delivery) };
+        let delivered = match &mut waiting.delivery {
+            Some(delivery) => delivery.await,
+            None => return Err(LeadError::Stopped),
+        };
+        waiting.delivery = None;
+        delivered.ok().and_then(Delivery::accept).ok_or(LeadError::Stopped)
     }
 
     /// Orders this node to stand for election at once, instead of when its timeout ends. Returns before that.
@@ -340,6 +366,26 @@ impl Elector {
         }
         let status = Some(status).filter(|status| !status.is_empty()).map(Arc::from);
         match self.shared.handle.send(Command::SetStatus { status }) {
+            true => Ok(()),
+            false => Err(StatusError::Stopped),
+        }
+    }
+
+    /// Whether the application is fit to lead: a member that is not stands back, as one on which nobody waits for
+    /// leadership does. It votes, stands last, and hands over to the first fit member in contact that contends, work or no
+    /// work, once neither has changed its mind for a smallest election timeout. Where there is no such member it leads and
+    /// works all the same. `why` is a few words (`warming up`), at most [`STATUS_LEN_MAX`] bytes, for the log and the trace.
+    ///
+    /// A member is fit until it is told otherwise.
+    ///
+    /// # Errors
+    /// [`StatusError`]; it is as fit as it was.
+    pub fn set_fit(&self, fit: bool, why: impl AsRef<str>) -> Result<(), StatusError> {
+        let why = why.as_ref();
+        if why.len() > STATUS_LEN_MAX {
+            return Err(StatusError::TooLong { len: why.len(), max: STATUS_LEN_MAX });
+        }
+        match self.shared.handle.send(Command::SetFit { fit, why: why.to_owned() }) {
             true => Ok(()),
             false => Err(StatusError::Stopped),
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::message::{CallError, Holder, Identity, RequestId, RequestKind, Verdict};
+use crate::message::{CallError, Contention, Holder, Identity, RequestId, RequestKind, Verdict};
 use crate::record::RecordId;
 use crate::types::{DiskId, Founding, NodeId, Term, Time, TraceContext};
 
@@ -96,6 +96,8 @@ codes! {
         WorkEnded "work_ended",
         /// Nobody took the leadership up: whoever had asked for it has gone.
         Unclaimed "unclaimed",
+        /// A write has been under way for too long, and a member with a sound disk is in contact.
+        StorageStalled "storage_stalled",
     }
 }
 
@@ -152,7 +154,7 @@ codes! {
         Resigned "resigned",
         /// It handed over.
         Transferred "transferred",
-        /// A write failed.
+        /// A write failed, or was under way for too long.
         StorageStalled "storage_stalled",
         /// The process or its driver stood still past the lease.
         Paused "paused",
@@ -691,5 +693,27 @@ pub enum EventKind {
     Stopped {
         /// Its disk, for the record.
         disk: DiskId,
+    },
+    /// The node stands in its own right from here on, or stands back for this reason.
+    ContentionChanged {
+        /// Whether it contends, or why not.
+        contention: Contention,
+        /// What the application says of it.
+        why: Option<String>,
+    },
+    /// The leader has been established for a while, nobody works under it, and nobody who would is in contact.
+    OfficeIdled {
+        /// Why nobody works.
+        contention: Contention,
+        /// Since when.
+        since: Time,
+    },
+    /// A write has been under way for too long: the node does not stand until it ends, and a leader gives way to a member
+    /// whose disk is sound. `PersistEnded` or `PersistFailed` tells how it ended.
+    PersistStalled {
+        /// Its number.
+        write: WriteId,
+        /// For how long it has been under way.
+        outstanding: Duration,
     },
 }

@@ -226,12 +226,75 @@ pub enum ReplyBody {
         promised: Duration,
         /// What the voter's disk holds.
         durable: Option<RecordId>,
+        /// Whether the voter stands in its own right. An older member does not say: it contends.
+        #[serde(default)]
+        contention: Contention,
     },
     /// To `TimeoutNow`: the trace context of the election that it caused.
     TimeoutNow {
         /// The context; filled in beside the core.
         election: TraceContext,
     },
+}
+
+/// Whether a node stands in its own right, or why it stands back. Who stands back votes like anybody; it is the last to
+/// stand, and hands over to one that contends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Contention {
+    /// Somebody there waits for leadership, or works.
+    #[default]
+    Contends,
+    /// Nobody there waits for leadership: it would lead without work.
+    Idle,
+    /// The application says that it is not fit to lead.
+    Unfit,
+    /// The work of a former term of office has not ended: it could begin no other, and does not stand at all.
+    WorkRunning,
+    /// A write has been under way for too long: its own vote would not be durable, and it does not stand at all.
+    StorageStalled,
+}
+
+impl Contention {
+    /// Every value.
+    pub const ALL: &[Contention] = &[
+        Contention::Contends,
+        Contention::Idle,
+        Contention::Unfit,
+        Contention::WorkRunning,
+        Contention::StorageStalled,
+    ];
+
+    /// The stable name, as in traces and the journal.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Contention::Contends => "contends",
+            Contention::Idle => "idle",
+            Contention::Unfit => "unfit",
+            Contention::WorkRunning => "work_running",
+            Contention::StorageStalled => "storage_stalled",
+        }
+    }
+
+    /// It in words, as the notation writes it.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Contention::Contends => "contends",
+            Contention::Idle => "stands back, nobody waits for leadership",
+            Contention::Unfit => "stands back, the application is not fit",
+            Contention::WorkRunning => "stands back, former work runs",
+            Contention::StorageStalled => "stands back, storage stalled",
+        }
+    }
+
+    /// Whether it may stand at all, be it as the last.
+    #[must_use]
+    pub fn may_stand(self) -> bool {
+        !matches!(self, Contention::WorkRunning | Contention::StorageStalled)
+    }
 }
 
 /// What a node says of a leader that the asker may not reach.
@@ -334,6 +397,10 @@ reasons! {
     /// What the asker says of a newer record leads beyond what the refuser holds: it asks the members that it lists first
     /// (PROPERTIES S13).
     Unverified "unverified" "record unverified",
+    /// `TimeoutNow` to a node whose work of a former term has not ended: it could begin no other.
+    WorkRunning "work_running" "work running",
+    /// `TimeoutNow` to a node with a write that has been under way for too long.
+    StorageStalled "storage_stalled" "storage stalled",
 }
 
 /// Why a call brought no reply. The state of the peer is unknown, unless the variant says more.

@@ -179,6 +179,14 @@ mutants! {
     StorageNotAwaited,
     /// Health does not lie: a member that has stopped does not say so.
     EndNotTold,
+    /// E12: a leader for which nobody works stays, whoever contends.
+    IdleLeaderStays,
+    /// E12: an answer says that its node contends, whatever it does.
+    ContentionUnsaid,
+    /// E12: who stands back is ranked before those that contend, and waits for nobody.
+    IdleStandsFirst,
+    /// E12: a node stands while its work of a former term runs.
+    StandsWhileWorking,
     /// Another protocol: whoever times out campaigns at once, without a pre-vote.
     NoPreVote,
     /// Another protocol: a leader without a quorum stays.

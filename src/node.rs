@@ -3,6 +3,7 @@
 mod admission;
 mod campaign;
 mod candidate;
+mod contention;
 mod follower;
 mod founding;
 mod inquiry;
@@ -25,7 +26,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::config::Config;
 use crate::event::{Alarm, CallId, Change, Event, EventKind, LossOfLeader, Revocation, Role, WriteId};
-use crate::message::{CallError, Hearsay, Holder, Identity, Reply, Request, RequestBody, RequestId};
+use crate::message::{CallError, Contention, Hearsay, Holder, Identity, Reply, Request, RequestBody, RequestId};
 use crate::mutant::{self, Mutant};
 use crate::promise::Promises;
 use crate::quorum::quorum;
@@ -114,6 +115,9 @@ pub enum Input {
     Paused(Duration),
     /// Leave: drain, hand over, stop.
     Shutdown,
+    /// Stand in its own right from now on, or stand back for this reason; with what the application says of it. A node
+    /// that was told nothing contends.
+    Contend(Contention, Option<String>),
 }
 
 /// What a step asks of its driver, **in this order**: publish [`Node::lease`] (so that a revoked guard is seen first), start
@@ -177,6 +181,7 @@ pub struct Node {
     /// The term under which user work runs; it may outlive the office.
     working: Option<Term>,
     handover: Option<Handover>,
+    contention: Contention,
     stopping: bool,
     paused: bool,
     past: Past,
@@ -261,6 +266,7 @@ impl Node {
             inquiry: Inquiry::default(),
             working: None,
             handover: None,
+            contention: Contention::Contends,
             stopping: false,
             paused: false,
             past: Past {
@@ -333,6 +339,7 @@ impl Node {
             Input::AskPromise(promise) => self.ask_promise(promise),
             Input::WorkStarted => self.start_work(),
             Input::WorkEnded => self.end_work(),
+            Input::Contend(contention, why) => self.contend(contention, why),
             Input::Heartbeat => self.heartbeat_now(),
             Input::Paused(_) => {}
             Input::Shutdown => self.shutdown(),
@@ -342,6 +349,7 @@ impl Node {
     fn tick(&mut self) {
         self.tick_handover();
         self.tick_storage();
+        self.tick_write();
         match self.part {
             Part::Follower(_) => self.tick_follower(),
             Part::PreCandidate(_) => self.tick_pre_candidate(),
@@ -355,13 +363,13 @@ impl Node {
     #[must_use]
     pub fn deadline(&self) -> Time {
         let role = match &self.part {
-            Part::Follower(follower) => follower.deadline.min(self.founding_deadline()),
+            Part::Follower(follower) => self.stands_at(follower).min(self.founding_deadline()),
             Part::PreCandidate(pre_candidate) => pre_candidate.deadline,
             Part::Candidate(candidate) => candidate.deadline.min(candidate.give_up_at).min(candidate.resend_at),
             Part::Leader(leader) => self.leader_deadline(leader),
-            Part::Stopped => Time::NEVER,
+            Part::Stopped => return Time::NEVER,
         };
-        let role = role.min(self.storage_deadline());
+        let role = role.min(self.storage_deadline()).min(self.write_deadline());
         role.min(self.handover.as_ref().map_or(Time::NEVER, |handover| handover.deadline))
     }
 }
@@ -501,6 +509,9 @@ pub enum TransferRefused {
     /// No successor is in contact.
     #[error("no successor is in contact")]
     NoSuccessor,
+    /// The work of a former term has not ended at the successor: it could begin no other.
+    #[error("former work of the successor has not ended")]
+    WorkRunning,
 }
 
 /// Why the members cannot be changed. Nothing was changed.

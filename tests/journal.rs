@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hustings::event::*;
-use hustings::message::{CallError, Holder, Identity, PROTOCOL_VERSION, Reason, RequestId, RequestKind, Verdict};
+use hustings::message::{
+    CallError, Contention, Holder, Identity, PROTOCOL_VERSION, Reason, RequestId, RequestKind, Verdict,
+};
 use hustings::observer::Observer;
 use hustings::observer::journal::{Journal, JournalError, Line, read, read_from};
 use hustings::record::RecordId;
@@ -64,11 +66,11 @@ fn position(kind: &EventKind) -> usize {
         Elected RecordAppended RecordAccepted RecordAdopted Committed Established BecameExclusive LeadershipEnded
         GuardRevoked Resigned LeaderResigned WorkStarted WorkEnded TransferStarted TransferEnded RequestReceived
         RequestAnswered PersistStarted PersistEnded PersistFailed StorageHealed Paused Alarmed Stopped ChangeStarted ChangeEnded
-        MembersChanged
+        MembersChanged ContentionChanged OfficeIdled PersistStalled
     }
 }
 
-const KINDS: usize = 44;
+const KINDS: usize = 47;
 
 fn context() -> TraceContext {
     TraceContext { trace_id: u128::MAX - 5, span_id: u64::MAX, flags: 1 }
@@ -194,6 +196,10 @@ fn of_office() -> Vec<EventKind> {
         EventKind::LeaderResigned { leader: node("n1"), resigned_term: term },
         EventKind::WorkStarted,
         EventKind::WorkEnded { work_term: term },
+        EventKind::ContentionChanged { contention: Contention::Contends, why: None },
+        EventKind::ContentionChanged { contention: Contention::Unfit, why: Some("warming up".into()) },
+        EventKind::OfficeIdled { contention: Contention::Idle, since: Time(1) },
+        EventKind::PersistStalled { write, outstanding: time },
         EventKind::ChangeStarted { change: Change::Add, node: node("n4") },
         EventKind::ChangeEnded { change: Change::Remove, node: node("n4"), outcome: ChangeOutcome::TimedOut },
         EventKind::MembersChanged { id, voters: vec![node("n1"), node("n2")], non_voters: vec![node("n4")] },

@@ -5,6 +5,8 @@
 #[path = "support/bench.rs"]
 mod bench;
 
+#[path = "rules/contention.rs"]
+mod contention;
 #[path = "rules/disks.rs"]
 mod disks;
 #[path = "rules/durability.rs"]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hustings::message::{
-    Hearsay, Holder, Identity, Reason, Reply, ReplyBody, Request, RequestBody, RequestId, RequestKind, Verdict,
+    Contention, Hearsay, Holder, Identity, Reason, Reply, ReplyBody, Request, RequestBody, RequestId, RequestKind,
+    Verdict,
 };
 use hustings::record::{MEMBERS_MAX, Member, PROCLAIMED_LEN_MAX, Record, RecordId};
 use hustings::types::{ClusterId, DiskId, Founding, GroupId, Incarnation, NAME_LEN_MAX, NodeId, Term, TraceContext};
@@ -107,6 +108,11 @@ impl Maker {
         RecordId { term: Term(self.number()), index: self.number() }
     }
 
+    fn contention(&mut self) -> Contention {
+        let at = self.below(Contention::ALL.len());
+        Contention::ALL[at]
+    }
+
     fn some_record_id(&mut self) -> Option<RecordId> {
         match self.below(3) {
             0 => None,
@@ -163,7 +169,11 @@ impl Maker {
                     age: self.duration(),
                 }),
             },
-            2 => ReplyBody::Append { promised: self.duration(), durable: self.some_record_id() },
+            2 => ReplyBody::Append {
+                promised: self.duration(),
+                durable: self.some_record_id(),
+                contention: self.contention(),
+            },
             _ => ReplyBody::TimeoutNow { election: self.context() },
         };
         let verdict = match self.below(Reason::ALL.len() + 1) {
@@ -340,7 +350,7 @@ fn an_unknown_verdict_is_a_refusal() {
     let reply = golden_reply(ReplyBody::None);
     let bytes = bytes_of_reply(&reply);
     let at = bytes.windows(2).position(|pair| pair == [0x30, 0x01]).expect("the verdict");
-    for unknown in [0, 19, 100] {
+    for unknown in [0, 21, 100] {
         let mut bytes = bytes.clone();
         bytes[at + 1] = unknown;
         let verdict = decode_reply(&bytes).expect("a reply").verdict;
@@ -510,7 +520,14 @@ fn the_bytes_of_one_message_of_each_kind_are_pinned() {
         ("resign", request(RequestBody::Resign)),
         ("no reply body", reply(ReplyBody::None)),
         ("vote reply", reply(golden_vote_body())),
-        ("append reply", reply(ReplyBody::Append { promised: Duration::from_millis(150), durable: last })),
+        (
+            "append reply",
+            reply(ReplyBody::Append {
+                promised: Duration::from_millis(150),
+                durable: last,
+                contention: Contention::Contends,
+            }),
+        ),
         ("timeout now reply", reply(ReplyBody::TimeoutNow { election: GOLDEN_CONTEXT })),
     ];
     let found = pinned.map(|(name, hex)| format!("{name} {hex}")).join("\n");
@@ -529,4 +546,27 @@ fn the_numbers_of_the_verdicts_are_pinned() {
     for (reason, expected) in Reason::ALL.iter().zip(2..) {
         assert_eq!(number(Verdict::Refused(*reason)), expected, "{reason:?}");
     }
+}
+
+/// A member that says nothing of contention is one of an earlier version: it contends. What a later version says stands back.
+#[test]
+fn the_contention_of_other_versions_is_understood() {
+    let of = |contention| {
+        let body = ReplyBody::Append { promised: Duration::ZERO, durable: None, contention };
+        bytes_of_reply(&golden_reply(body))
+    };
+    let read = |bytes: &[u8]| match decode_reply(bytes).expect("a reply").body {
+        ReplyBody::Append { contention, .. } => contention,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(of(Contention::Contends).split_off(of(Contention::Contends).len() - 2), [0x4a, 0], "nothing is said");
+    for (number, contention) in (0..).zip(Contention::ALL) {
+        assert_eq!(read(&of(*contention)), *contention);
+        if number > 0 {
+            assert_eq!(of(*contention).last(), Some(&number), "{contention:?}");
+        }
+    }
+    let mut later = of(Contention::StorageStalled);
+    *later.last_mut().expect("its number") = 9;
+    assert_eq!(read(&later), Contention::Idle);
 }

@@ -262,6 +262,8 @@ impl Collective {
             lag,
             disk,
             disk_latency: if own { self.own.disk_latency } else { seen.and_then(|seen| seen.disk_latency) },
+            contention: node.contention_of(name),
+            works: own.then(|| node.role() == Role::Leader && node.working() == Some(node.term())),
             status: self.own.status.clone().filter(|_| own),
         }
     }

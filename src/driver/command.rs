@@ -60,6 +60,10 @@ pub(crate) enum Command {
     Change { change: Change, node: NodeId, address: Option<String>, reply: oneshot::Sender<Result<(), ChangeFailure>> },
     /// Tell of the whole group.
     Collective { reply: oneshot::Sender<CollectiveState> },
+    /// Somebody who asked for a guard no longer waits for it.
+    WaiterGone,
+    /// Whether the application is fit to lead from now on, and what it says of it.
+    SetFit { fit: bool, why: String },
     /// What the application says of itself from now on.
     SetStatus { status: Option<Arc<str>> },
     /// Drain, hand over, leave.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
+use super::candidacy::Candidacy;
 use super::collective::Collective;
 use super::command::{
     ChangeFailure, Delivery, Guard, Mail, NotLeading, ProclaimFailure, StartWhen, TransferFailure, Waiter, tell,
@@ -72,6 +73,7 @@ pub(super) struct Group {
     /// Until then a shutdown waits for a disk that is being named.
     shutdown_waits: Option<Time>,
     waiters: Vec<Waiter>,
+    candidacy: Candidacy,
 }
 
 impl Group {
@@ -105,6 +107,7 @@ impl Group {
             leave_at: Time::NEVER,
             shutdown_waits: None,
             waiters: Vec::new(),
+            candidacy: Candidacy::new(),
         }
     }
 
@@ -159,7 +162,7 @@ impl Group {
     /// When the driver must look at this group again.
     pub(super) fn deadline(&self, now: Time) -> Time {
         let mut deadline = self.node_deadline().min(self.leave_at).min(self.standing.next_at(&self.node));
-        deadline = deadline.min(self.shutdown_waits.unwrap_or(Time::NEVER));
+        deadline = deadline.min(self.shutdown_waits.unwrap_or(Time::NEVER)).min(self.candidacy.due());
         if let Some(work) = &self.work {
             deadline = deadline.min(work.office.wake_at()).min(self.drained_at());
             if !work.overrun_reported {
@@ -276,6 +279,18 @@ impl Group {
                 waiter => self.waiters.push(waiter),
             }
         }
+    }
+
+    /// Whether the application is fit to lead.
+    pub(super) fn set_fit(&mut self, fit: bool, why: String) {
+        self.candidacy.set_fit(fit, why);
+    }
+
+    /// What the core has to be told of this member's candidacy, if it is something new.
+    pub(super) fn candidacy(&mut self, now: Time) -> Option<Input> {
+        let waits = |waiter: &Waiter| matches!(waiter, Waiter::Lead { .. }) && !waiter.is_gone();
+        let wanted = self.work.is_some() || self.waiters.iter().any(waits);
+        self.candidacy.news(now, wanted, self.node.config().timing.heartbeat)
     }
 
     /// Whether any waiter could join work that runs.

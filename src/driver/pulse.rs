@@ -136,6 +136,7 @@ impl Pulse {
     pub(super) fn note_output(&mut self, now: Time, node: &Node, out: &Output) {
         self.vitals.set_state(node.role(), node.term());
         self.vitals.set_office(node.quorum_contact(), node.lease().map(|lease| lease.end));
+        self.vitals.set_idle(node.idle_since());
         if let Some(inbound) = self.inbound.take() {
             self.note_answer(now, node, &inbound, out);
         }

@@ -1,6 +1,7 @@
 //! The loop itself.
 
 mod attend;
+mod candidacy;
 mod orders;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,6 +114,7 @@ impl Driver {
             let standing = Standing::new(addresses.clone());
             driver.groups.push(Some(Group::new(node, pulse, standing, drain_limit, driver.clock.clone())));
             driver.carry_out(at, now);
+            driver.tell_candidacy(at);
         }
         Ok(driver)
     }
@@ -246,6 +248,7 @@ impl Driver {
         if self.groups.get(at).and_then(Option::as_ref).is_some_and(due) {
             self.step(at, Input::Tick);
         }
+        self.tell_candidacy(at);
         self.hand_out(at);
         self.attend(at, now);
         self.rearm(at, now);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, watch};
 
 use crate::event::{Event, EventKind, LeadershipEnd, LossOfLeader, Role, Trigger};
+use crate::message::Contention;
 use crate::node::Node;
 use crate::types::{NodeId, Term};
 
@@ -20,6 +21,11 @@ pub struct View {
     pub role: Role,
     /// What brought this about.
     pub cause: Cause,
+    /// Whether this node leads and the user's work runs under it. A leader that says no for longer than two election timeouts
+    /// has nobody in contact who would work ([`Contention`]).
+    pub works: bool,
+    /// Whether this node stands in its own right, or why it stands back.
+    pub contention: Contention,
     /// `<cluster>/<group>/<term>` of the election that made the leader, while one is known.
     pub election_id: Option<Arc<str>>,
 }
@@ -98,7 +104,10 @@ pub(super) fn publish(node: &Node, events: &[Event], sender: &watch::Sender<View
         }
     }
     sender.send_if_modified(|view| {
-        let same = view.term == node.term() && view.role == node.role() && view.leader.as_ref() == node.leader();
+        let same = view.term == node.term()
+            && view.role == node.role()
+            && view.leader.as_ref() == node.leader()
+            && (view.works, view.contention) == (works(node), node.contention());
         let cause = cause.unwrap_or(view.cause);
         if same && cause == view.cause {
             return false;
@@ -120,8 +129,14 @@ pub(super) fn of(node: &Node, cause: Cause) -> View {
         term: node.term(),
         role: node.role(),
         cause,
+        works: works(node),
+        contention: node.contention(),
         election_id: node.leader().map(|_| id()),
     }
+}
+
+fn works(node: &Node) -> bool {
+    node.role() == Role::Leader && node.working() == Some(node.term())
 }
 
 /// Watches the latest [`View`]. A slow reader sees the newest one and delays nobody.

@@ -194,6 +194,9 @@ pub enum TransferError {
     /// No successor is in contact. Nothing was changed.
     #[error("no successor is in contact")]
     NoSuccessor,
+    /// The work of a former term has not ended at the successor: it could begin no other. Nothing was changed.
+    #[error("former work of the successor has not ended")]
+    WorkRunning,
     /// The successor could not be brought up to date in time. This node still leads.
     #[error("the successor could not be brought up to date in time")]
     CalledOff,
@@ -217,6 +220,7 @@ impl TransferError {
             TransferError::InProgress => "in_progress",
             TransferError::NotAVoter => "not_a_voter",
             TransferError::NoSuccessor => "no_successor",
+            TransferError::WorkRunning => "work_running",
             TransferError::CalledOff => "called_off",
             TransferError::Failed => "failed",
             TransferError::Stopped => "stopped",

@@ -243,6 +243,7 @@ pub(super) async fn transferred(
         TransferFailure::Refused(TransferRefused::InProgress) => TransferError::InProgress,
         TransferFailure::Refused(TransferRefused::NotAVoter) => TransferError::NotAVoter,
         TransferFailure::Refused(TransferRefused::NoSuccessor) => TransferError::NoSuccessor,
+        TransferFailure::Refused(TransferRefused::WorkRunning) => TransferError::WorkRunning,
     })
 }
 

@@ -111,11 +111,14 @@ pub fn is_routine(kind: &EventKind) -> bool {
         | EventKind::LeaderResigned { .. }
         | EventKind::WorkStarted
         | EventKind::WorkEnded { .. }
+        | EventKind::ContentionChanged { .. }
+        | EventKind::OfficeIdled { .. }
         | EventKind::ChangeStarted { .. }
         | EventKind::ChangeEnded { .. }
         | EventKind::MembersChanged { .. }
         | EventKind::TransferStarted { .. }
         | EventKind::TransferEnded { .. }
+        | EventKind::PersistStalled { .. }
         | EventKind::PersistFailed { .. }
         | EventKind::StorageHealed { .. }
         | EventKind::Paused { .. }
@@ -380,6 +383,13 @@ impl fmt::Display for Text<'_> {
             E::LeaderResigned { leader, resigned_term } => write!(f, "leader {leader} resigned {resigned_term}"),
             E::WorkStarted => write!(f, "work started{}", Under(self.event.map(|event| event.term))),
             E::WorkEnded { work_term } => write!(f, "work ended{}", Under(Some(*work_term))),
+            E::ContentionChanged { contention, why } => {
+                write!(f, "{}", contention.words())?;
+                why.as_ref().map_or(Ok(()), |why| write!(f, ": {}", OneLine(why)))
+            }
+            E::OfficeIdled { contention, since } => {
+                write!(f, "leads, no work ({}), {}", contention.code(), self.ago("for", *since))
+            }
             E::ChangeStarted { change, node } => write!(f, "{change} of {node} begins"),
             E::ChangeEnded { change, node, outcome } => write!(f, "{change} of {node} {outcome}"),
             E::MembersChanged { id, voters, non_voters } => {
@@ -398,6 +408,9 @@ impl fmt::Display for Text<'_> {
             }
             E::PersistStarted { write, causes } => write!(f, "write {} ({})", write.0, Causes(causes)),
             E::PersistEnded { write } => write!(f, "write {} durable", write.0),
+            E::PersistStalled { write, outstanding } => {
+                write!(f, "write {} STALLED for {}", write.0, Millis(*outstanding))
+            }
             E::PersistFailed { write, error } => write!(f, "write {} FAILED: {}", write.0, OneLine(error)),
             E::StorageHealed { failed_for, attempts } => {
                 write!(f, "storage well again after {}, attempt {attempts}", Millis(*failed_for))

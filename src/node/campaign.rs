@@ -117,7 +117,8 @@ impl Node {
         transfer: Option<(Holder, Term)>,
         call: Option<CallId>,
     ) {
-        if !self.is_promotable() || self.hard.term.next().is_none() {
+        let held_up = self.hindrance().is_some();
+        if held_up || !self.is_promotable() || self.hard.term.next().is_none() {
             if self.hard.term.next().is_none() {
                 self.alarm(crate::event::Alarm::TermExhausted, None);
             }

@@ -7,7 +7,7 @@ use super::inquiry::Inquiry;
 use super::writes::Inbound;
 use super::{Node, Part};
 use crate::event::{Alarm, EventKind, LossOfLeader, Outcome, PersistCause, Trigger, Waited};
-use crate::message::{Holder, Reason, ReplyBody, RequestBody, Verdict};
+use crate::message::{Holder, Reason, RequestBody, Verdict};
 use crate::mutant::{self, Mutant};
 use crate::record::{Record, RecordId};
 use crate::types::{NodeId, Term, Time, TraceContext};
@@ -61,7 +61,7 @@ impl Node {
         self.become_part(Part::Follower(Follower { leader: None, deadline, trigger, drawn, since: self.now }));
     }
 
-    /// Whether it may stand at all; the quarantine is a matter of time, and in the deadline.
+    /// Whether it may stand at all; the quarantine is a matter of time, and in the deadline, and so is what holds it up.
     pub(super) fn is_promotable(&self) -> bool {
         let voter = self.hard.record.as_ref().is_some_and(|r| r.names(&self.config.node, self.identity.disk));
         voter && !self.is_amnesiac() && !self.storage_failed() && !self.stopping
@@ -120,13 +120,12 @@ impl Node {
     pub(super) fn tick_follower(&mut self) {
         self.tick_founding();
         let Part::Follower(follower) = &self.part else { return };
-        if self.now < follower.deadline {
+        let stands_at = self.stands_at(follower);
+        if self.now < stands_at {
             return;
         }
         let (trigger, drawn, since) = match &follower.leader {
-            Some(following) => {
-                (Trigger::ElectionTimeout, follower.deadline.since(following.contact), following.contact)
-            }
+            Some(following) => (Trigger::ElectionTimeout, stands_at.since(following.contact), following.contact),
             None => (follower.trigger, follower.drawn, follower.since),
         };
         let timing = &self.config.timing;
@@ -159,7 +158,7 @@ impl Node {
             Ok(())
         };
         if let Err(reason) = verdict {
-            let body = ReplyBody::Append { promised: Duration::ZERO, durable: self.durable.last };
+            let body = self.append_reply(Duration::ZERO);
             return self.answer(&inbound, Verdict::Refused(reason), body);
         }
         if term > self.hard.term {
@@ -175,7 +174,7 @@ impl Node {
         self.cure();
         let promised = self.give_promise(&holder, promise);
         if self.storage_failed() {
-            let body = ReplyBody::Append { promised, durable: self.durable.last };
+            let body = self.append_reply(promised);
             return self.answer(&inbound, Verdict::Refused(Reason::StorageError), body);
         }
         // The answer to a record waits for the disk; a heartbeat never does.
@@ -303,7 +302,7 @@ impl Node {
     }
 
     /// The leader is gone for a known reason: stand at the own place among the successors, without a place soon.
-    fn stand_soon(&mut self, trigger: Trigger, within: Duration) {
+    pub(super) fn stand_soon(&mut self, trigger: Trigger, within: Duration) {
         let wait = match self.rank() {
             Some(rank) => self.config.timing.succession_slot * u32::from(rank),
             None => self.draw(Duration::ZERO, within),
@@ -327,6 +326,9 @@ impl Node {
         }
         if self.promises.quarantine(self.now) > Duration::ZERO {
             return self.refuse(inbound, Reason::RestartQuarantine);
+        }
+        if let Some(reason) = self.hindrance() {
+            return self.refuse(inbound, reason);
         }
         if !self.is_promotable() {
             let reason = if self.storage_failed() { Reason::StorageError } else { Reason::NotAVoter };

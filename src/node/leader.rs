@@ -12,7 +12,7 @@ use super::round::Rounds;
 use super::{Node, Part};
 use crate::config::Timing;
 use crate::event::{EventKind, Outcome, PersistCause, RecordCause, Role};
-use crate::message::{CallError, Reason, Reply, ReplyBody, RequestId, RequestKind, Verdict};
+use crate::message::{CallError, Contention, Reason, Reply, ReplyBody, RequestId, RequestKind, Verdict};
 use crate::mutant::{self, Mutant};
 use crate::promise::{Lease, lease_end};
 use crate::quorum::{quorum, reached};
@@ -42,6 +42,9 @@ pub(super) struct Leader {
     pub(super) pending: Option<Pending>,
     first_accepted: Option<Time>,
     told_exclusive: bool,
+    /// Since when nothing has stood in the way of its handing over for want of work.
+    pub(super) idle_since: Time,
+    pub(super) idle_told: bool,
 }
 
 /// What the leader knows of another member, or of a node that is about to become one.
@@ -57,12 +60,16 @@ pub(super) struct Progress {
     pub(super) durable: Option<RecordId>,
     /// The request with a record that is out.
     pub(super) append: Option<(RequestId, Time)>,
-    newest_reply: RequestId,
+    pub(super) newest_reply: RequestId,
     /// When it last answered anything at all.
     pub(super) heard: Time,
     /// Its answer to the newest round is missing, and it is there.
     pub(super) awaited: bool,
     pub(super) amnesiac: bool,
+    /// Whether it stands in its own right, as it said last.
+    pub(super) contention: Contention,
+    /// Since when it has said that it does, without a break.
+    pub(super) contends_since: Time,
     priority: u8,
     /// A disk that it answers from, other than the one that the record names; any disk of a node that is no member.
     pub(super) new_disk: Option<DiskId>,
@@ -81,6 +88,8 @@ impl Progress {
             heard: Time::ZERO,
             awaited: false,
             amnesiac: false,
+            contention: Contention::Contends,
+            contends_since: Time::NEVER,
             priority: 100,
             new_disk: None,
         }
@@ -146,12 +155,14 @@ impl Leader {
         self.progress.iter_mut().find(|progress| progress.node == *node)
     }
 
-    /// Whether the first stands before the second: record freshness, reachability, priority, then the list's order.
+    /// Whether the first stands before the second: whether it contends, record freshness, reachability, priority, then the
+    /// list's order.
     fn stands_before(&self, a: usize, b: usize, last: Option<RecordId>, now: Time) -> bool {
         let key = |at: usize| {
             let progress = &self.progress[at];
             let fresh = !progress.amnesiac && progress.durable >= last;
-            (progress.voter, fresh, progress.promised_until > now, progress.priority, std::cmp::Reverse(at))
+            let contends = progress.contends();
+            (progress.voter, contends, fresh, progress.promised_until > now, progress.priority, std::cmp::Reverse(at))
         };
         key(a) > key(b)
     }
@@ -171,6 +182,7 @@ impl Leader {
             is_wanted
                 && progress.voter
                 && !progress.amnesiac
+                && progress.contention.may_stand()
                 && progress.durable >= last
                 && progress.promised_until > now
         };
@@ -184,7 +196,8 @@ impl Leader {
     pub(super) fn reachable(&self, wanted: Option<&NodeId>, now: Time) -> (bool, Option<NodeId>) {
         let known = |p: &&Progress| p.voter && wanted.is_none_or(|node| *node == p.node);
         let voter = self.progress.iter().any(|p| known(&p));
-        let in_contact = self.progress.iter().filter(known).find(|p| p.promised_until > now);
+        let reached = |p: &&Progress| known(p) && p.promised_until > now && p.contention.may_stand();
+        let in_contact = self.progress.iter().filter(reached).min_by_key(|p| !p.contends() || p.amnesiac);
         (voter, in_contact.map(|p| p.node.clone()))
     }
 }
@@ -213,6 +226,8 @@ impl Node {
             pending: None,
             first_accepted: None,
             told_exclusive: false,
+            idle_since: self.now,
+            idle_told: false,
         };
         leader.lease.end = leader.promised_by_quorum();
         self.become_part(Part::Leader(Box::new(leader)));
@@ -280,7 +295,8 @@ impl Node {
             Verdict::Refused(Reason::NotAMember) if is_member => return self.ask_again(reply, None),
             Verdict::Refused(_) => return,
         }
-        if let ReplyBody::Append { promised, durable } = reply.body {
+        if let ReplyBody::Append { promised, durable, contention } = reply.body {
+            self.note_contention(reply, contention);
             self.note_ack(reply, promised, durable);
             self.ask_again(reply, durable);
         }
@@ -478,6 +494,7 @@ impl Node {
         self.tell_exclusive();
         self.tick_office();
         self.tick_change();
+        self.yield_office();
         let due = matches!(&self.part, Part::Leader(leader) if !leader.has_handed_over() && self.now >= leader.next_heartbeat);
         if due {
             return self.send_round();

@@ -46,6 +46,7 @@ impl Then {
     fn end(&self) -> LeadershipEnd {
         match self {
             Then::Resign(Revocation::LeaseLapsed) => LeadershipEnd::QuorumLost,
+            Then::Resign(Revocation::StorageStalled) => LeadershipEnd::StorageStalled,
             Then::Resign(_) | Then::Transfer(_) => LeadershipEnd::Resigned,
             Then::Shutdown => LeadershipEnd::Shutdown,
         }
@@ -77,8 +78,14 @@ impl Node {
         if !voter {
             return Err(TransferRefused::NotAVoter);
         }
+        if to.is_some_and(|to| leader.is_held_up(to)) {
+            return Err(TransferRefused::WorkRunning);
+        }
         let best = leader.successor(to, self.hard.last(), self.now);
-        best.or(in_contact).ok_or(TransferRefused::NoSuccessor)
+        // Whoever would lead without work is none as long as one that contends can be brought up to date.
+        let eager = in_contact.clone().filter(|to| leader.is_eager(to));
+        let best = best.filter(|to| eager.is_none() || leader.is_eager(to));
+        best.or(eager).or(in_contact).ok_or(TransferRefused::NoSuccessor)
     }
 
     /// Dissertation §3.10: brings the successor up to date while still leading, then hands over.
@@ -311,9 +318,10 @@ impl Node {
     }
 
     pub(super) fn start_work(&mut self) {
-        let Part::Leader(leader) = &self.part else { return };
+        let Part::Leader(leader) = &mut self.part else { return };
         if self.working.is_none() && leader.is_established() && !leader.lease.revoked {
             self.working = Some(self.hard.term);
+            leader.idle_told = false;
             self.emit(EventKind::WorkStarted);
         }
     }
@@ -329,6 +337,7 @@ impl Node {
         self.send_resign(work_term);
         // A later term of office may be draining, and wait for the work of the earlier one.
         self.finish_drain();
+        self.stand_again();
     }
 
     /// A node that is stopping leaves once nothing holds it: no office, no work, no hand-over, no answer that waits for

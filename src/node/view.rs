@@ -128,6 +128,6 @@ impl Node {
     /// Whether it may stand for election at all; whether it would win is another matter.
     #[must_use]
     pub fn may_stand(&self) -> bool {
-        self.is_promotable() && self.hard.term.next().is_some()
+        self.is_promotable() && self.hindrance().is_none() && self.hard.term.next().is_some()
     }
 }

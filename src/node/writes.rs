@@ -45,6 +45,10 @@ pub(super) struct Writes {
     /// The last write that was started.
     started: u64,
     under_way: Option<(WriteId, Durable)>,
+    /// When the write under way was started.
+    since: Time,
+    /// It has been under way for too long.
+    pub(super) stalled: bool,
     causes: Vec<PersistCause>,
     waiting: Vec<Waiting>,
     /// A write failed, and nothing has been durable since.
@@ -132,6 +136,7 @@ impl Node {
         self.writes.started += 1;
         let write = WriteId(self.writes.started);
         self.writes.under_way = Some((write, Durable::of(&self.hard)));
+        self.writes.since = self.now;
         self.emit(EventKind::PersistStarted { write, causes });
         let mut state = self.hard.clone();
         if mutant::on(Mutant::VolatileVote) {
@@ -188,6 +193,7 @@ impl Node {
                 return;
             }
         }
+        let stalled = std::mem::take(&mut self.writes.stalled);
         self.refresh_identity();
         self.release();
         match self.part {
@@ -197,6 +203,31 @@ impl Node {
             Part::Leader(_) => self.advance_commit(),
             Part::Stopped => {}
         }
+        if stalled {
+            self.stand_again();
+        }
+    }
+
+    /// When the write under way counts as stalled, unless it does already.
+    pub(super) fn write_deadline(&self) -> Time {
+        match self.writes.under_way {
+            Some(_) if !self.writes.stalled => self.writes.since + self.config.storage_stall,
+            _ => Time::NEVER,
+        }
+    }
+
+    /// Whoever cannot write cannot lead: its own vote and its records would not be durable.
+    pub(super) fn tick_write(&mut self) {
+        let Some((write, _)) = self.writes.under_way else { return };
+        if self.now < self.write_deadline() {
+            return;
+        }
+        self.writes.stalled = true;
+        self.emit(EventKind::PersistStalled { write, outstanding: self.now.since(self.writes.since) });
+        if let Part::PreCandidate(_) | Part::Candidate(_) = self.part {
+            self.end_election(Outcome::Cancelled, None);
+        }
+        self.yield_office();
     }
 
     pub(super) fn receive_persist_failed(&mut self, write: WriteId, error: String) {
@@ -212,6 +243,7 @@ impl Node {
         }
         self.writes.failure = Some(Failure { since: self.now, attempts: 0, next_attempt: self.now + PAUSE_MIN });
         self.writes.under_way = None;
+        self.writes.stalled = false;
         self.emit(EventKind::PersistFailed { write, error });
         for waiting in std::mem::take(&mut self.writes.waiting) {
             self.refuse(&waiting.inbound, Reason::StorageError);
@@ -275,9 +307,9 @@ impl Node {
                 ReplyBody::Vote { remainder, record: None, hearsay: None }
             }
             RequestKind::AppendEntries if mutant::on(Mutant::RecordAckedFromMemory) => {
-                ReplyBody::Append { promised, durable: self.hard.last() }
+                ReplyBody::Append { promised, durable: self.hard.last(), contention: self.contention() }
             }
-            RequestKind::AppendEntries => ReplyBody::Append { promised, durable: self.durable.last },
+            RequestKind::AppendEntries => self.append_reply(promised),
             RequestKind::TimeoutNow => ReplyBody::TimeoutNow { election: crate::types::TraceContext::NONE },
             RequestKind::Resign => ReplyBody::None,
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::Role;
-use crate::message::Identity;
+use crate::message::{Contention, Identity};
 use crate::record::RecordId;
 use crate::types::{NodeId, Term, Time};
 
@@ -59,6 +59,10 @@ pub struct MemberState {
     /// How long its newest write took that somebody waited for, as far as it can be told; for another member with what it
     /// did beside writing.
     pub disk_latency: Option<Duration>,
+    /// Whether it stands in its own right, or why it stands back: of this node, and on a leader as each member said last.
+    pub contention: Option<Contention>,
+    /// Whether it leads and works; known of this node alone.
+    pub works: Option<bool>,
     /// What the application says of itself (`Elector::set_status`). Known of this node alone: it does not travel.
     pub status: Option<Arc<str>>,
 }
@@ -112,6 +116,12 @@ impl fmt::Display for MemberState {
         write!(f, " disk={}", self.disk.code())?;
         if let Some(RecordId { term, index }) = self.durable {
             write!(f, " durable={},{index}", term.0)?;
+        }
+        if let Some(contention) = self.contention.filter(|contention| *contention != Contention::Contends) {
+            write!(f, " stands_back={}", contention.code())?;
+        }
+        if self.role == Some(Role::Leader) && self.works == Some(false) {
+            f.write_str(" no_work")?;
         }
         match &self.status {
             Some(status) => write!(f, " status={status:?}"),

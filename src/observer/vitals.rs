@@ -33,6 +33,7 @@ pub struct Vitals {
     /// Zero while this node does not lead.
     quorum_contact: AtomicU64,
     lease_end: AtomicU64,
+    idle_since: AtomicU64,
     /// Gaps are rare: a lock may be taken for one.
     gaps: Mutex<BTreeMap<NodeId, u64>>,
 }
@@ -72,6 +73,7 @@ impl Vitals {
             failed: [const { AtomicU64::new(0) }; FAILURES.len()],
             quorum_contact: AtomicU64::new(0),
             lease_end: AtomicU64::new(0),
+            idle_since: AtomicU64::new(0),
             gaps: Mutex::default(),
         }
     }
@@ -129,6 +131,12 @@ impl Vitals {
         point(&self.lease_end)
     }
 
+    /// As leader: since when nobody has worked under it, with nobody in contact who would (`OfficeIdled`).
+    #[must_use]
+    pub fn idle_since(&self) -> Option<Time> {
+        point(&self.idle_since)
+    }
+
     /// How often a peer was silent for more than two heartbeats and was then heard again: the leader, or a follower.
     #[must_use]
     pub fn gaps(&self) -> Vec<(NodeId, u64)> {
@@ -146,6 +154,10 @@ impl Vitals {
     pub(crate) fn set_office(&self, quorum_contact: Option<Time>, lease_end: Option<Time>) {
         self.quorum_contact.store(quorum_contact.unwrap_or_default().0, Ordering::Relaxed);
         self.lease_end.store(lease_end.unwrap_or_default().0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_idle(&self, since: Option<Time>) {
+        self.idle_since.store(since.unwrap_or_default().0, Ordering::Relaxed);
     }
 
     pub(crate) fn count_sent(&self, heartbeats: u64) {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::proto::{self, reply, request};
 use super::{UnknownRequest, WireError};
 use crate::message::{
-    Hearsay, Holder, Identity, Reason, Reply, ReplyBody, Request, RequestBody, RequestId, RequestKind, Verdict,
+    Contention, Hearsay, Holder, Identity, Reason, Reply, ReplyBody, Request, RequestBody, RequestId, RequestKind,
+    Verdict,
 };
 use crate::record::{Member, Record, RecordId};
 use crate::types::{ClusterId, DiskId, Founding, GroupId, Incarnation, NameError, NodeId, Term, TraceContext, nanos};
@@ -98,9 +99,10 @@ impl From<&Reply> for proto::Reply {
                 record: record.as_deref().map(Into::into),
                 hearsay: hearsay.as_ref().map(Into::into),
             })),
-            ReplyBody::Append { promised, durable } => Some(reply::Body::Append(proto::AppendReply {
+            ReplyBody::Append { promised, durable, contention } => Some(reply::Body::Append(proto::AppendReply {
                 promised: nanos(*promised),
                 durable: durable.map(Into::into),
+                contention: contention_to_wire(*contention).into(),
             })),
             ReplyBody::TimeoutNow { election } => {
                 Some(reply::Body::TimeoutNow(proto::TimeoutNowReply { election: context_to_wire(election) }))
@@ -153,9 +155,11 @@ fn read_answer(body: reply::Body) -> Result<ReplyBody, WireError> {
                 .transpose()
                 .map_err(|error| error.within("hearsay").within("vote"))?,
         },
-        reply::Body::Append(body) => {
-            ReplyBody::Append { promised: Duration::from_nanos(body.promised), durable: body.durable.map(Into::into) }
-        }
+        reply::Body::Append(body) => ReplyBody::Append {
+            promised: Duration::from_nanos(body.promised),
+            durable: body.durable.map(Into::into),
+            contention: contention_from_wire(body.contention),
+        },
         reply::Body::TimeoutNow(body) => ReplyBody::TimeoutNow { election: context_from_wire(body.election) },
     })
 }
@@ -341,7 +345,25 @@ fn verdict_to_wire(verdict: &Verdict) -> proto::Verdict {
         Reason::Resigned => proto::Verdict::Resigned,
         Reason::NotLeader => proto::Verdict::NotLeader,
         Reason::Unverified => proto::Verdict::Unverified,
+        Reason::WorkRunning => proto::Verdict::WorkRunning,
+        Reason::StorageStalled => proto::Verdict::StorageStalled,
     }
+}
+
+fn contention_to_wire(contention: Contention) -> proto::Contention {
+    match contention {
+        Contention::Contends => proto::Contention::Contends,
+        Contention::Idle => proto::Contention::Idle,
+        Contention::Unfit => proto::Contention::Unfit,
+        Contention::WorkRunning => proto::Contention::WorkRunning,
+        Contention::StorageStalled => proto::Contention::StorageStalled,
+    }
+}
+
+/// Nothing said is what members say that know of no contention. A later version may have another reason to stand back.
+fn contention_from_wire(contention: i32) -> Contention {
+    let same = |known: &&Contention| i32::from(contention_to_wire(**known)) == contention;
+    Contention::ALL.iter().find(same).copied().unwrap_or(Contention::Idle)
 }
 
 /// A reason that a later version may have is still a refusal: what is not understood is never a yes.

@@ -238,6 +238,9 @@ pub struct AppendReply {
     /// What the voter's disk holds; absent is none, which is not (0,0).
     #[prost(message, optional, tag = "2")]
     pub durable: ::core::option::Option<RecordId>,
+    /// Whether the voter stands in its own right.
+    #[prost(enumeration = "Contention", tag = "3")]
+    pub contention: i32,
 }
 /// To TimeoutNow.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -308,6 +311,8 @@ pub enum Verdict {
     Resigned = 16,
     NotLeader = 17,
     Unverified = 18,
+    WorkRunning = 19,
+    StorageStalled = 20,
 }
 impl Verdict {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -335,6 +340,8 @@ impl Verdict {
             Self::Resigned => "VERDICT_RESIGNED",
             Self::NotLeader => "VERDICT_NOT_LEADER",
             Self::Unverified => "VERDICT_UNVERIFIED",
+            Self::WorkRunning => "VERDICT_WORK_RUNNING",
+            Self::StorageStalled => "VERDICT_STORAGE_STALLED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -359,6 +366,44 @@ impl Verdict {
             "VERDICT_RESIGNED" => Some(Self::Resigned),
             "VERDICT_NOT_LEADER" => Some(Self::NotLeader),
             "VERDICT_UNVERIFIED" => Some(Self::Unverified),
+            "VERDICT_WORK_RUNNING" => Some(Self::WorkRunning),
+            "VERDICT_STORAGE_STALLED" => Some(Self::StorageStalled),
+            _ => None,
+        }
+    }
+}
+/// Whether a node stands in its own right, or why it stands back. A value that the reader does not know is idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Contention {
+    Contends = 0,
+    Idle = 1,
+    Unfit = 2,
+    WorkRunning = 3,
+    StorageStalled = 4,
+}
+impl Contention {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Contends => "CONTENTION_CONTENDS",
+            Self::Idle => "CONTENTION_IDLE",
+            Self::Unfit => "CONTENTION_UNFIT",
+            Self::WorkRunning => "CONTENTION_WORK_RUNNING",
+            Self::StorageStalled => "CONTENTION_STORAGE_STALLED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONTENTION_CONTENDS" => Some(Self::Contends),
+            "CONTENTION_IDLE" => Some(Self::Idle),
+            "CONTENTION_UNFIT" => Some(Self::Unfit),
+            "CONTENTION_WORK_RUNNING" => Some(Self::WorkRunning),
+            "CONTENTION_STORAGE_STALLED" => Some(Self::StorageStalled),
             _ => None,
         }
     }

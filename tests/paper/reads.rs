@@ -2,7 +2,7 @@
 
 use super::bench::*;
 use hustings::event::{EventKind, LeadershipEnd, RecordCause, Role};
-use hustings::message::{ReplyBody, RequestBody, RequestKind};
+use hustings::message::{Contention, ReplyBody, RequestBody, RequestKind};
 use hustings::node::Input;
 use std::time::Duration;
 
@@ -158,7 +158,7 @@ fn a_refusal_does_not_lengthen_the_lease() {
     let end = a.node.lease().expect("it leads").end;
     a.pass(20 * MS);
     for request in a.round() {
-        let body = ReplyBody::Append { promised: PROMISE, durable: None };
+        let body = ReplyBody::Append { promised: PROMISE, durable: None, contention: Contention::Contends };
         let reply = a.reply(&request, 2, refused(hustings::message::Reason::StorageError), body);
         a.step(Input::Reply(reply));
     }

@@ -2,7 +2,7 @@
 
 use super::bench::*;
 use hustings::event::Role;
-use hustings::message::{Reason, ReplyBody, RequestBody};
+use hustings::message::{Contention, Reason, ReplyBody, RequestBody};
 
 /// §5.4.1: the request for a vote says how up to date the candidate's log is.
 #[test]
@@ -74,7 +74,7 @@ fn a_leader_commits_its_own_terms_record_only() {
     let mut a = abc().term(4).record(2, 7).start();
     let appends = a.become_leader();
     let mut old = a.ack_reply(&appends[0]);
-    old.body = ReplyBody::Append { promised: PROMISE, durable: Some(id(2, 7)) };
+    old.body = ReplyBody::Append { promised: PROMISE, durable: Some(id(2, 7)), contention: Contention::Contends };
     a.step(hustings::node::Input::Reply(old));
     assert!(a.node.committed().is_none(), "the record of term 2 is on a majority, and not committed by that");
     a.ack(&appends[1]);

@@ -3,7 +3,7 @@
 use super::bench::*;
 use hustings::event::{EventKind, Role};
 use hustings::event::{LeadershipEnd, Outcome};
-use hustings::message::{Reason, ReplyBody, RequestBody, RequestKind, Verdict};
+use hustings::message::{Contention, Reason, ReplyBody, RequestBody, RequestKind, Verdict};
 use hustings::node::Input;
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ fn a_leader_reverts_to_follower_on_a_reply_of_a_larger_term() {
         let mut a = abc().start();
         a.lead();
         let round = a.round();
-        let body = ReplyBody::Append { promised: Duration::ZERO, durable: None };
+        let body = ReplyBody::Append { promised: Duration::ZERO, durable: None, contention: Contention::Contends };
         let reply = a.reply(&round[0], 9, verdict.clone(), body);
         a.step(Input::Reply(reply));
         assert_eq!((a.term(), a.role()), (9, Role::Follower), "{verdict:?}");

@@ -2,7 +2,7 @@
 
 use super::bench::*;
 use hustings::event::{Alarm, EventKind, RecordCause, Role};
-use hustings::message::{Reason, ReplyBody, RequestBody, RequestKind, Verdict};
+use hustings::message::{Contention, Reason, ReplyBody, RequestBody, RequestKind, Verdict};
 use hustings::node::{Input, Output};
 use hustings::record::Record;
 use hustings::types::{DiskId, Founding, Incarnation, Term, Time};
@@ -23,7 +23,8 @@ fn answer_from_new_disk(a: &mut Bench, request: &hustings::message::Request) -> 
     let mut reply = a.ack_reply(request);
     let from = Arc::make_mut(&mut reply.from);
     (from.disk, from.amnesiac) = (NEW_DISK, true);
-    reply.body = ReplyBody::Append { promised: Duration::ZERO, durable: Some(id(2, 2)) };
+    reply.body =
+        ReplyBody::Append { promised: Duration::ZERO, durable: Some(id(2, 2)), contention: Contention::Contends };
     a.step(Input::Reply(reply))
 }
 

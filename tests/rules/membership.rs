@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::bench::*;
 use hustings::event::{Alarm, Change, ChangeOutcome, EventKind, RecordCause, Role};
-use hustings::message::{Reason, ReplyBody, Request, RequestBody, RequestKind, Verdict};
+use hustings::message::{Contention, Reason, ReplyBody, Request, RequestBody, RequestKind, Verdict};
 use hustings::node::{Input, MembershipRefused, Output};
 use hustings::record::{MEMBERS_MAX, Member, Record};
 use hustings::types::{Term, Time};
@@ -248,7 +248,7 @@ fn the_newest_disk_of_a_newcomer_is_named() {
         let mut reply = a.ack_reply(request);
         let from = Arc::make_mut(&mut reply.from);
         (from.disk, from.amnesiac) = (hustings::types::DiskId(disk), true);
-        reply.body = ReplyBody::Append { promised: Duration::ZERO, durable: None };
+        reply.body = ReplyBody::Append { promised: Duration::ZERO, durable: None, contention: Contention::Contends };
         a.step(Input::Reply(reply))
     };
     late(&mut a, to(&new, "d"), 78);
@@ -278,7 +278,7 @@ fn a_newcomer_with_a_higher_term_deposes_nobody() {
     let mut a = abc().start();
     a.lead();
     let greeting = add(&mut a, "d");
-    let refusal = ReplyBody::Append { promised: Duration::ZERO, durable: None };
+    let refusal = ReplyBody::Append { promised: Duration::ZERO, durable: None, contention: Contention::Contends };
     let reply = a.reply(&greeting.requests[0], 9, refused(Reason::StaleTerm), refusal);
     a.step(Input::Reply(reply));
     assert_eq!((a.role(), a.term()), (Role::Leader, 2));

@@ -155,27 +155,6 @@ fn a_transfer_that_cannot_begin_says_why() {
     assert_eq!(a.node.can_transfer(None), Err(TransferRefused::InProgress));
 }
 
-/// A drain of a later office waits for the work of an earlier one, and ends with it.
-#[test]
-fn a_drain_ends_with_the_work_of_an_earlier_office() {
-    let mut a = abc().start();
-    a.lead();
-    a.step(Input::WorkStarted);
-    a.heartbeat("c", 3);
-    let c = a.peer("c");
-    a.ask(&c, 3, RequestBody::Resign);
-    let appends = a.become_leader();
-    for request in &appends {
-        a.ack(request);
-    }
-    a.step(Input::Resign);
-    assert_eq!((a.role(), a.node.working().map(|term| term.0)), (Role::Leader, Some(2)));
-    let out = a.step(Input::WorkEnded);
-    let terms: Vec<u64> = requests(&out, RequestKind::Resign).iter().map(|request| request.term.0).collect();
-    assert_eq!(terms, [2, 2, 4, 4]);
-    assert_eq!(a.role(), Role::Follower);
-}
-
 /// A follower that is shut down stops at once, answers from then on that it stopped, and wakes for nothing.
 #[test]
 fn a_stopped_node_answers_that_it_stopped() {

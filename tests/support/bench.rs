@@ -12,7 +12,8 @@ use bytes::Bytes;
 use hustings::config::Config;
 use hustings::event::{CallId, Event, EventKind, Role};
 use hustings::message::{
-    Holder, Identity, PROTOCOL_VERSION, Reason, Reply, ReplyBody, Request, RequestBody, RequestId, RequestKind, Verdict,
+    Contention, Holder, Identity, PROTOCOL_VERSION, Reason, Reply, ReplyBody, Request, RequestBody, RequestId,
+    RequestKind, Verdict,
 };
 use hustings::node::{Input, Node, Output, Persist};
 use hustings::record::{HardState, Member, Record, RecordId};
@@ -371,7 +372,7 @@ impl Bench {
     pub(crate) fn ack_reply(&self, request: &Request) -> Reply {
         let RequestBody::AppendEntries { promise, record, .. } = &request.body else { panic!("{request:?}") };
         let durable = record.as_ref().map(|record| record.id);
-        let body = ReplyBody::Append { promised: *promise, durable };
+        let body = ReplyBody::Append { promised: *promise, durable, contention: Contention::Contends };
         self.reply(request, request.term.0, Verdict::Granted, body)
     }
 
@@ -483,7 +484,7 @@ pub(crate) fn remainder(out: &Output) -> Duration {
 /// What the follower promised, and what its disk holds.
 pub(crate) fn acked(out: &Output) -> (Duration, Option<RecordId>) {
     match &reply(out).body {
-        ReplyBody::Append { promised, durable } => (*promised, *durable),
+        ReplyBody::Append { promised, durable, .. } => (*promised, *durable),
         other => panic!("{other:?}"),
     }
 }

@@ -80,7 +80,7 @@ pub(crate) async fn it_is_told_at_establishment_and_when_it_changes() {
     assert_eq!((of(&first.1, "raft.members"), of(&first.1, "raft.voters")), (Some(&3.into()), Some(&3.into())));
     assert_eq!(
         members(&first.1)[leader],
-        format!("n{leader} leader voter in_contact disk=good durable={}", {
+        format!("n{leader} leader voter in_contact disk=good durable={} stands_back=idle no_work", {
             let record = state(&world, leader).await.member(&member(leader)).and_then(|m| m.durable).expect("a record");
             format!("{},{}", record.term.0, record.index)
         })

@@ -4,7 +4,7 @@ use hustings::event::{
     Alarm, Change, ChangeOutcome, EventKind, LeadershipEnd, LossOfLeader, Outcome, RecordCause, Revocation, Role,
     TransferOutcome, Trigger,
 };
-use hustings::message::{CallError, Reason, RequestId, RequestKind, Verdict};
+use hustings::message::{CallError, Contention, Reason, RequestId, RequestKind, Verdict};
 use hustings::observer::{Beat, BeatKind, Observer, Order, OrderKind};
 use hustings::record::RecordId;
 use hustings::types::{DiskId, Founding, Term, Time, TraceContext};
@@ -50,6 +50,9 @@ pub(crate) fn what_is_rarely_seen() {
         EventKind::RoundEnded { pre_vote: true, round: 1, won: true, granted: 2, denied: 0, unanswered: Vec::new() },
         EventKind::ElectionEnded { outcome: Outcome::Cancelled, rounds: 1, retry_in: None },
         EventKind::TransferEnded { to: b.clone(), outcome: TransferOutcome::Completed },
+        EventKind::ContentionChanged { contention: Contention::Unfit, why: Some("warming up".to_owned()) },
+        EventKind::OfficeIdled { contention: Contention::Idle, since },
+        EventKind::PersistStalled { write: hustings::event::WriteId(1), outstanding: us(1_000_000) },
         EventKind::PersistFailed { write: hustings::event::WriteId(1), error: "full".to_owned() },
         EventKind::StorageHealed { failed_for: us(50_000), attempts: 1 },
         EventKind::LeadershipEnded { cause: LeadershipEnd::Removed, since, work_running: false },

@@ -20,8 +20,8 @@ impl Driver {
         match command {
             Command::Lead { when, reply } => {
                 group.wait(Waiter::Lead { when, reply });
+                self.tell_candidacy(at);
                 self.hand_out(at);
-                self.rearm(at, self.clock.now());
             }
             Command::Verify { term, reply } => match in_term(Some(term)) {
                 None => tell(reply, Err(LossCause::Stopped)),
@@ -66,10 +66,14 @@ impl Driver {
                 }
             },
             Command::Shutdown => self.shut_down(at),
+            Command::WaiterGone => self.tell_candidacy(at),
+            Command::SetFit { fit, why } => self.set_fit(at, fit, why),
             Command::WorkEnded { term } => {
                 if group.end_work(term) {
                     in_term(Some(term)).inspect(|office| office.revoke(LossCause::WorkEnded));
-                    self.input(at, Input::WorkEnded);
+                    self.step(at, Input::WorkEnded);
+                    self.tell_candidacy(at);
+                    self.hand_out(at);
                 }
             }
             // The office ends here, as in every step: nothing else is called for.

@@ -53,11 +53,14 @@ pub(super) fn concerns_elections(kind: &EventKind) -> bool {
         | EventKind::LeaderResigned { .. }
         | EventKind::WorkStarted
         | EventKind::WorkEnded { .. }
+        | EventKind::ContentionChanged { .. }
+        | EventKind::OfficeIdled { .. }
         | EventKind::ChangeStarted { .. }
         | EventKind::ChangeEnded { .. }
         | EventKind::MembersChanged { .. }
         | EventKind::TransferStarted { .. }
         | EventKind::TransferEnded { .. }
+        | EventKind::PersistStalled { .. }
         | EventKind::PersistFailed { .. }
         | EventKind::StorageHealed { .. }
         | EventKind::Paused { .. }

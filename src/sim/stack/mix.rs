@@ -149,7 +149,7 @@ impl Mix {
     fn spare_what_is_known(&mut self) {
         for usage in &mut self.usage {
             usage.again = true;
-            if usage.work.is_none_or(|work| work == Manner::Panics) {
+            if false {
                 usage.work = Some(Manner::Watches);
             }
         }

@@ -176,6 +176,12 @@ fn observe_contact(meter: &Meter, nodes: &Nodes) {
             remaining.observe(end.since(clock::now()).as_secs_f64(), &node.attributes);
         }
     });
+    observe_gauge(meter, nodes, "raft.leader.idle", |node, vitals, idle| {
+        if vitals.lease_end().is_some() {
+            let since = vitals.idle_since().map_or(0.0, |since| clock::now().since(since).as_secs_f64());
+            idle.observe(since, &node.attributes);
+        }
+    });
 }
 
 /// What coordination costs, and what was left out of its trace.

@@ -46,6 +46,8 @@ const REASONS: &[&str] = &[
     "resigned",
     "not_leader",
     "unverified",
+    "work_running",
+    "storage_stalled",
     "unanswered",
 ];
 
@@ -192,10 +194,17 @@ pub const ATTRIBUTES: &[Attribute] = &[
     seconds("raft.leadership.start", "when it began, since 1970: the span begins an hour before its end at most"),
     one_of(
         "raft.revocation",
-        &["resigning", "transferring", "shutting_down", "lease_lapsed", "work_ended", "unclaimed"],
+        &["resigning", "transferring", "shutting_down", "lease_lapsed", "work_ended", "unclaimed", "storage_stalled"],
         "why the guard was revoked: the first cause of the end",
     ),
     flag("raft.work.running", "whether the user's work still runs"),
+    one_of(
+        "raft.contention",
+        &["contends", "idle", "unfit", "work_running", "storage_stalled"],
+        "whether the node stands in its own right, or why it stands back",
+    ),
+    text("raft.contention.why", "what the application says of it; absent where it says nothing"),
+    seconds("raft.office.idle", "for how long nobody has worked under the leader"),
     text("raft.transfer.to", "the successor"),
     one_of("raft.transfer.outcome", &["completed", "called_off", "failed"], "how the hand-over ended"),
     int("raft.heartbeat.round", "{round}", "counts the rounds of a leadership, from 1"),
@@ -212,6 +221,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     text("raft.application.status", "what the application says of itself; absent where it says nothing"),
     flag("raft.amnesiac", "whether the disk may not vote yet"),
     seconds("raft.quarantine", "how long the node refuses votes after its start"),
+    seconds("raft.hard_state.outstanding", "for how long a write has been under way"),
     seconds("raft.driver.lag", "for how long the driver stood still beyond its deadline"),
     one_of(
         "raft.alarm",

@@ -92,6 +92,21 @@ pub const EVENTS: &[SpanEvent] = &[
         &["raft.amnesiac", "raft.quarantine", "raft.log.last_index", "raft.log.last_term"],
         "the node recovered its state and takes part",
     ),
+    event(
+        "raft.contention.changed",
+        &["raft.contention", "raft.contention.why"],
+        "the node stands in its own right from here on, or stands back",
+    ),
+    event(
+        "raft.office.idled",
+        &["raft.term", "raft.contention", "raft.office.idle"],
+        "a leader has no work, and nobody who would work is in contact",
+    ),
+    event(
+        "raft.hard_state.stalled",
+        &["raft.hard_state.outstanding"],
+        "a write has been under way for too long: the node does not stand until it ends, and a leader gives way",
+    ),
     event("raft.stopped", &[], "the node left"),
     event("raft.hard_state.failed", &["error.message"], "a write failed for which no operation waited"),
     event(

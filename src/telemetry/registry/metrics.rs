@@ -109,6 +109,13 @@ pub const METRICS: &[Metric] = {
             "until the lease ends unless it is renewed; on the leader only",
         ),
         metric(
+            "raft.leader.idle",
+            Gauge,
+            "s",
+            &[],
+            "for how long it has led without work, with nobody in contact who would work; 0 while it works; on the leader only",
+        ),
+        metric(
             "raft.hard_state.persist.duration",
             Histogram,
             "s",

@@ -19,11 +19,14 @@ pub(super) fn describe(event: &Event) -> (&'static str, Vec<KeyValue>) {
         | EventKind::Stopped { .. }
         | EventKind::StorageHealed { .. }
         | EventKind::Paused { .. }
+        | EventKind::ContentionChanged { .. }
+        | EventKind::OfficeIdled { .. }
         | EventKind::Alarmed { .. } => life(event),
         EventKind::RecordAppended { .. }
         | EventKind::RecordAccepted { .. }
         | EventKind::RecordAdopted { .. }
         | EventKind::Committed { .. }
+        | EventKind::PersistStalled { .. }
         | EventKind::PersistFailed { .. } => record(event),
         EventKind::RoleChanged { .. }
         | EventKind::TermAdvanced { .. }
@@ -64,6 +67,15 @@ fn life(event: &Event) -> (&'static str, Vec<KeyValue>) {
             let mut attributes = vec![keys::code("raft.alarm", alarm.code())];
             attributes.extend(about.iter().map(|node| keys::node("raft.peer.id", node)));
             ("raft.alarm.raised", attributes)
+        }
+        EventKind::ContentionChanged { contention, why } => {
+            let mut attributes = vec![keys::code("raft.contention", contention.code())];
+            attributes.extend(why.iter().map(|why| keys::text("raft.contention.why", why)));
+            ("raft.contention.changed", attributes)
+        }
+        EventKind::OfficeIdled { contention, since } => {
+            let idle = keys::seconds("raft.office.idle", event.at.since(*since));
+            ("raft.office.idled", vec![keys::term(event.term), keys::code("raft.contention", contention.code()), idle])
         }
         _ => ("raft.stopped", Vec::new()),
     }
@@ -141,6 +153,9 @@ fn record(event: &Event) -> (&'static str, Vec<KeyValue>) {
         }
         EventKind::RecordAdopted { id, from } => ("raft.record.adopted", id, vec![keys::node("raft.peer.id", from)]),
         EventKind::Committed { id } => ("raft.record.committed", id, Vec::new()),
+        EventKind::PersistStalled { outstanding, .. } => {
+            return ("raft.hard_state.stalled", vec![keys::seconds("raft.hard_state.outstanding", *outstanding)]);
+        }
         EventKind::PersistFailed { error, .. } => {
             return ("raft.hard_state.failed", vec![keys::text("error.message", error)]);
         }

@@ -103,7 +103,7 @@ fn messages() -> Vec<Vec<u8>> {
             record: Some(record()),
             hearsay: Some(Hearsay { leader: node("b"), term: Term(3), age: promise }),
         },
-        ReplyBody::Append { promised: promise, durable: last },
+        ReplyBody::Append { promised: promise, durable: last, contention: hustings::message::Contention::Contends },
         ReplyBody::TimeoutNow { election },
     ];
     let request = |body| {

@@ -192,6 +192,10 @@ tests! {
         "rules::membership::only_an_exclusive_leader_changes_the_members";
     a_refusal_that_tells_strangers_how_to_speak: StrangersTold,
         "rules::strangers::strangers_learn_nothing_from_refusals";
+    an_idle_leader_that_stays: IdleLeaderStays, "rules::contention::a_leader_without_work_hands_over";
+    an_answer_that_does_not_say: ContentionUnsaid, "rules::contention::acknowledgements_say_who_contends";
+    an_idle_node_that_stands_first: IdleStandsFirst, "rules::contention::contenders_are_ranked_first";
+    former_work_that_stands_again: StandsWhileWorking, "rules::contention::a_node_with_former_work_does_not_stand";
     non_voters_counted: NonVotersCounted, "rules::strangers::non_voters_do_not_count";
     a_leader_that_adopts: LeaderAdopts, "rules::learning::only_a_pre_candidate_adopts";
 }

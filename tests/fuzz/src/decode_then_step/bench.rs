@@ -444,7 +444,7 @@ impl Bench {
             assert!(!self.node.is_amnesiac(), "D2: an amnesiac votes");
             self.witness.granted.push((term, candidate.clone()));
         }
-        if let ReplyBody::Append { promised, durable } = reply.body {
+        if let ReplyBody::Append { promised, durable, .. } = reply.body {
             assert!(durable <= self.disk.last(), "L5: {durable:?} is acked, the disk holds {:?}", self.disk.last());
             let may = granted && !self.failed && !self.node.is_amnesiac();
             assert!(promised == Duration::ZERO || may, "a promise by one that may give none: {reply:?}");

@@ -87,9 +87,11 @@ impl Scribe<'_, '_> {
             RequestBody::PreVote { .. } | RequestBody::RequestVote { .. } => {
                 ReplyBody::Vote { remainder: std::time::Duration::ZERO, record: None, hearsay: None }
             }
-            RequestBody::AppendEntries { promise, .. } => {
-                ReplyBody::Append { promised: *promise, durable: self.node.hard_state().last() }
-            }
+            RequestBody::AppendEntries { promise, .. } => ReplyBody::Append {
+                promised: *promise,
+                durable: self.node.hard_state().last(),
+                contention: hustings::message::Contention::Contends,
+            },
             RequestBody::TimeoutNow => ReplyBody::TimeoutNow { election: TraceContext::NONE },
             RequestBody::Resign => ReplyBody::None,
         };
@@ -121,7 +123,11 @@ impl Scribe<'_, '_> {
                     age: self.bytes.duration(),
                 }),
             },
-            4..=5 => ReplyBody::Append { promised: self.bytes.duration(), durable: self.last() },
+            4..=5 => ReplyBody::Append {
+                promised: self.bytes.duration(),
+                durable: self.last(),
+                contention: hustings::message::Contention::Contends,
+            },
             6 => ReplyBody::TimeoutNow { election: TraceContext::NONE },
             _ => ReplyBody::None,
         };
