@@ -105,12 +105,13 @@ async fn one_error_and_a_hand_over_leave_somebody_at_work() {
     assert!(matches!(first, Err(LeadError::Work(_))), "{first:?}");
     let _tasks = [contend(&electors[1], 1, &works), contend(&electors[2], 2, &works)];
     let mut last = until("somebody works", || works_last(&works)).await;
-    heard(&electors[last], 0, Contention::Idle).await;
     for _ in 0..6 {
+        // A leader knows what it was told, and no more.
+        heard(&electors[last], 0, Contention::Idle).await;
+        heard(&electors[last], 3 - last, Contention::Contends).await;
         let done = electors[last].transfer_to(None).await.expect("it hands over");
         assert_ne!(done.to, node(0), "not to the one where nobody waits");
         last = until("the other works", || works_last(&works).filter(|now| *now != last)).await;
-        heard(&electors[last], 0, Contention::Idle).await;
     }
     // By name it goes there all the same, and comes back by itself.
     electors[last].transfer_to(Some(node(0))).await.expect("it hands over");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use hustings::sim::Detail;
-use hustings::sim::stack::{self, Reach};
+use hustings::sim::stack;
 
 /// How many seeds run; split among tests so that they run side by side.
 const SEEDS: u64 = 300;
@@ -13,7 +13,7 @@ const PARTS: u64 = 2;
 fn part(part: u64) {
     let (mut elections, mut exclusive) = (0, 0);
     for seed in (part..SEEDS).step_by(usize::try_from(PARTS).expect("a small number")) {
-        let report = stack::run(seed, Reach::Mended, Detail::Hash);
+        let report = stack::run(seed, Detail::Hash);
         assert!(
             report.violation.is_none(),
             "{report}\nreplay: HUSTINGS_SEED={seed} cargo test --test stack replay -- --nocapture"
@@ -40,19 +40,12 @@ fn seeds_of_the_second_part_hold() {
 #[test]
 fn a_seed_is_a_run() {
     for seed in 0..40 {
-        let first = stack::run(seed, Reach::All, Detail::Hash);
-        let second = stack::run(seed, Reach::All, Detail::All);
+        let first = stack::run(seed, Detail::Hash);
+        let second = stack::run(seed, Detail::All);
         assert_eq!((first.fingerprint, first.steps), (second.fingerprint, second.steps), "seed {seed}");
     }
-    let other = |seed| stack::run(seed, Reach::All, Detail::Hash).fingerprint;
+    let other = |seed| stack::run(seed, Detail::Hash).fingerprint;
     assert_ne!(other(1), other(2));
-}
-
-fn reach() -> Reach {
-    match std::env::var("HUSTINGS_REACH").as_deref() {
-        Ok("mended") => Reach::Mended,
-        _ => Reach::All,
-    }
 }
 
 /// `HUSTINGS_SEED=7 cargo test --test stack replay -- --nocapture` tells what happens in seed 7.
@@ -60,7 +53,7 @@ fn reach() -> Reach {
 #[expect(clippy::print_stdout, reason = "the log is what was asked for")]
 fn replay() {
     let Ok(seed) = std::env::var("HUSTINGS_SEED") else { return };
-    let report = stack::run(seed.parse().expect("HUSTINGS_SEED is a number"), reach(), Detail::All);
+    let report = stack::run(seed.parse().expect("HUSTINGS_SEED is a number"), Detail::All);
     for line in &report.log {
         println!("{line}");
     }
@@ -78,7 +71,7 @@ fn hunt() {
     let mut broken: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     let (mut turns, mut exclusive) = (0, 0);
     for seed in from..to {
-        let report = stack::run(seed, reach(), Detail::Hash);
+        let report = stack::run(seed, Detail::Hash);
         (turns, exclusive) = (turns + report.steps, exclusive + report.exclusive);
         if let Some(violation) = report.violation {
             let text: String = violation.text.chars().filter(|c| !c.is_ascii_digit()).collect();

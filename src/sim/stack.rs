@@ -24,15 +24,14 @@ mod play;
 mod user;
 mod world;
 
-pub use self::mix::Reach;
 use self::play::Play;
 use super::Detail;
 use super::swarm::Report;
 
 /// Runs a seed. With [`Detail::All`] the report holds everything that happened.
 #[must_use]
-pub fn run(seed: u64, reach: Reach, detail: Detail) -> Report {
-    let mut play = Play::new(seed, reach, detail);
+pub fn run(seed: u64, detail: Detail) -> Report {
+    let mut play = Play::new(seed, detail);
     play.play();
     let violation = play.book.violation();
     let fingerprint = play.book.fingerprint();
@@ -60,8 +59,8 @@ mod tests {
     #[test]
     fn a_seed_is_a_run() {
         for seed in 0..20 {
-            let first = run(seed, Reach::All, Detail::Hash);
-            let second = run(seed, Reach::All, Detail::Hash);
+            let first = run(seed, Detail::Hash);
+            let second = run(seed, Detail::Hash);
             assert_eq!((first.fingerprint, first.steps), (second.fingerprint, second.steps), "seed {seed}");
         }
     }

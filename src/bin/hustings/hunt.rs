@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use hustings::sim::adversary::{self, Chains};
 use hustings::sim::shrink::shrink;
-use hustings::sim::stack::{self, Reach};
+use hustings::sim::stack;
 use hustings::sim::swarm::{self, Bias, Report};
 use hustings::sim::{Detail, Violation, side_by_side};
 
@@ -79,7 +79,7 @@ impl Net {
     /// With the rare chains that came about, where those are looked for.
     fn run(self, seed: u64, detail: Detail) -> (Report, Chains) {
         match self.bias() {
-            None if self == Net::Stack => (stack::run(seed, Reach::All, detail), Chains::default()),
+            None if self == Net::Stack => (stack::run(seed, detail), Chains::default()),
             Some(bias) => (swarm::run(seed, bias, detail), Chains::default()),
             None => adversary::run_counting(seed, detail),
         }

@@ -155,7 +155,7 @@ impl Book {
             pages.given[at].push((fence, lead.token()));
             pages.exclusive += usize::from(alone);
         }
-        if let Some(old) = pages.works.values().find(|work| work.at == at && work.fence != fence) {
+        if let Some(old) = pages.works.values().find(|work| work.at == at && work.acts && work.fence != fence) {
             let text = format!("member {at} has work of term {fence} while that of {} runs", old.fence);
             fail(&mut pages.violation, "F2", text);
         }

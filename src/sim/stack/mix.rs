@@ -31,15 +31,6 @@ pub(super) enum Manner {
     Transfers,
 }
 
-/// What is not mended yet, each by what must not be part of a mix so that it does not show.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// Everything that this simulation can do.
-    All,
-    /// Nothing of what is known and not mended yet.
-    Mended,
-}
-
 /// How a member of the cluster is used.
 #[derive(Debug, Clone)]
 pub(super) struct Usage {
@@ -85,9 +76,8 @@ pub(super) struct Mix {
 }
 
 impl Mix {
-    pub(super) fn draw(seed: u64, reach: Reach) -> Mix {
+    pub(super) fn draw(seed: u64) -> Mix {
         let mut chance = Chance::stream(seed, "stack mix");
-        let all = reach == Reach::All;
         let members = [3, 3, 3, 5, 2][chance.index(5)];
         let manners: &[Manner] = &[
             Manner::Watches,
@@ -116,7 +106,7 @@ impl Mix {
         });
         let usage = usage.collect();
         let mut rare = |share: f64, most: f64| if chance.happens(share) { chance.fraction() * most } else { 0.0 };
-        let mut mix = Mix {
+        Mix {
             members,
             usage,
             driver_stalls: rare(0.4, 0.5),
@@ -138,20 +128,6 @@ impl Mix {
             turn: Duration::from_micros([0, 0, 0, 20, 100, 200][chance.index(6)]),
             clocks: chance.happens(0.6),
             on_current_runtime: chance.happens(0.15),
-        };
-        if !all {
-            mix.spare_what_is_known();
-        }
-        mix
-    }
-
-    /// Takes out what would show a fault that is known and not mended yet.
-    fn spare_what_is_known(&mut self) {
-        for usage in &mut self.usage {
-            usage.again = true;
-            if false {
-                usage.work = Some(Manner::Watches);
-            }
         }
     }
 }

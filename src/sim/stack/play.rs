@@ -8,7 +8,7 @@ use super::book::Book;
 use super::disk::{Disk, DiskHabits};
 use super::judge::{Judge, Scene};
 use super::machine::{Ether, Machine};
-use super::mix::{Mix, Reach};
+use super::mix::Mix;
 use super::user::Process;
 use super::world::{LaneId, Step, World, lock, panic_quietly};
 use crate::clock::Clock as Handle;
@@ -49,8 +49,8 @@ pub(super) struct Play {
 }
 
 impl Play {
-    pub(super) fn new(seed: u64, reach: Reach, detail: Detail) -> Play {
-        let mix = Mix::draw(seed, reach);
+    pub(super) fn new(seed: u64, detail: Detail) -> Play {
+        let mix = Mix::draw(seed);
         let world = World::new(seed);
         let ether: Arc<Ether> = Arc::new(Ether::new(&world));
         let network = MemoryNetwork::with_clock(seed, Handle::simulated(ether));

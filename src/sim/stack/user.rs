@@ -188,8 +188,9 @@ impl Process {
 
     async fn give_up_inside(&self, manner: Manner, lead: &Leadership) {
         let Some(elector) = self.elector() else { return };
-        // It waits for the very work that waits for it: it has to say so, at once.
-        let bound = self.timeout * 2;
+        // It waits for the very work that waits for it: it has to say so, at once; a hand-over is called off before that
+        // where the successor does not catch up.
+        let bound = self.timeout * 4;
         if manner == Manner::Resigns {
             let _call = self.book.call(self.at, "resign inside", bound);
             let _ = elector.resign().await;

@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 
 use hustings::mutant::{Mutant, switch};
 use hustings::sim::Detail;
-use hustings::sim::stack::{self, Reach};
+use hustings::sim::stack;
 use hustings::sim::swarm::{self, Bias};
 
 /// Runs seeds of that bias until a property does not hold; which one it is.
@@ -64,7 +64,7 @@ macro_rules! seeds {
 fn caught_by_stack(mutant: Mutant, seeds: u64) -> Option<(u64, &'static str)> {
     switch(&[mutant]);
     let caught = (0..seeds).find_map(|seed| {
-        let report = stack::run(seed, Reach::Mended, Detail::Hash);
+        let report = stack::run(seed, Detail::Hash);
         report.violation.map(|violation| (seed, violation.property))
     });
     switch(&[]);
@@ -167,8 +167,8 @@ seeds! {
 
 // What surrounds the machine: driver, elector, transport.
 stack! {
-    a_loss_that_is_not_told: LossNotTold, 300, ["F2"];
-    work_that_never_expires: WorkNeverExpires, 300, ["E11"];
+    a_loss_that_is_not_told: LossNotTold, 300, ["F2", "bounded"];
+    work_that_never_expires: WorkNeverExpires, 300, ["E1", "E11"];
     expired_work_that_goes_on: ExpiredWorkGoesOn, 300, ["E1", "E11", "E12"];
     a_lease_whose_end_is_overstated: LeaseEndOverstated, 300, ["E1"];
     a_drain_limit_that_is_ignored: DrainLimitIgnored, 300, ["E11"];

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use hustings::mutant::Mutant;
 use hustings::sim::graph::{Graph, Survey, cases};
-use hustings::sim::stack::{self, Reach};
+use hustings::sim::stack;
 use hustings::sim::swarm::{self, Bias};
 use hustings::sim::{Detail, adversary};
 
@@ -57,7 +57,7 @@ impl Net {
         match self {
             Net::Swarm(bias) => property(swarm::run(seed, bias, Detail::Hash)),
             Net::Adversary => property(adversary::run(seed, Detail::Hash)),
-            Net::Stack => property(stack::run(seed, Reach::Mended, Detail::Hash)),
+            Net::Stack => property(stack::run(seed, Detail::Hash)),
             Net::Graphs => {
                 // A stride that has no factor in common with their number visits each once, far apart.
                 let at = usize::try_from(seed.wrapping_mul(48_271) % graphs.len() as u64).unwrap_or(0);
