@@ -18,7 +18,7 @@ use super::view::{self, Cause, View};
 use crate::clock::Clock;
 use crate::event::{Change, ChangeOutcome, Event, EventKind, RecordCause, Revocation, Role, TransferOutcome};
 use crate::mutant::{self, Mutant};
-use crate::node::{Input, Node, Output};
+use crate::node::{Input, MembershipRefused, Node, Output, TransferRefused};
 use crate::record::{Member, RecordId};
 use crate::types::{GroupId, NodeId, Term, Time};
 
@@ -401,8 +401,11 @@ impl Group {
             // Those who wait for an office's doings die with it, whether or not it came to do them.
             Waiter::Transfer { office, reply } => match transferred(events) {
                 Some(result) => tell(reply, result),
-                None if self.node.is_handing_over() || office.as_ref().is_some_and(in_office) => {
-                    return Some(Waiter::Transfer { office, reply });
+                None if self.node.is_transferring() => return Some(Waiter::Transfer { office, reply }),
+                // Time has passed between the question whether it can begin, and the beginning.
+                None if office.as_ref().is_some_and(in_office) => {
+                    let refused = self.node.can_transfer(None).err().unwrap_or(TransferRefused::NoSuccessor);
+                    tell(reply, Err(TransferFailure::Refused(refused)));
                 }
                 None => tell(reply, Err(TransferFailure::Failed)),
             },
@@ -412,8 +415,10 @@ impl Group {
                     tell(reply, Err(ChangeFailure::TimedOut(self.standing.state_of(&node))));
                 }
                 Some(ChangeOutcome::LeadershipEnded) => tell(reply, Err(ChangeFailure::LeadershipEnded)),
+                None if self.node.is_changing() => return Some(Waiter::Change { office, change, node, reply }),
                 None if office.as_ref().is_some_and(in_office) => {
-                    return Some(Waiter::Change { office, change, node, reply });
+                    let refused = self.node.can_change(change, &node).err().unwrap_or(MembershipRefused::NotExclusive);
+                    tell(reply, Err(ChangeFailure::Refused(refused)));
                 }
                 None => tell(reply, Err(ChangeFailure::LeadershipEnded)),
             },

@@ -77,6 +77,12 @@ impl Node {
         }
     }
 
+    /// Whether a change of the members is under way.
+    #[must_use]
+    pub(crate) fn is_changing(&self) -> bool {
+        matches!(&self.part, Part::Leader(leader) if leader.pending.is_some())
+    }
+
     /// The leader begins to talk to the newcomer, or removes the member.
     pub(super) fn begin_change(&mut self, change: Change, node: &NodeId) {
         if self.can_change(change, node).is_err() {

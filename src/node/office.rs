@@ -134,6 +134,13 @@ impl Node {
         self.handover.is_some()
     }
 
+    /// Whether a transfer has begun whose outcome is not known yet.
+    #[must_use]
+    pub(crate) fn is_transferring(&self) -> bool {
+        let Part::Leader(leader) = &self.part else { return self.is_handing_over() };
+        matches!(leader.phase, Phase::Preparing { .. } | Phase::Draining(Then::Transfer(_))) || self.is_handing_over()
+    }
+
     pub(super) fn shutdown(&mut self) {
         self.stopping = true;
         match &self.part {
