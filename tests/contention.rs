@@ -1,5 +1,5 @@
-//! Who contends is elected, and somebody always works: electors over the network in memory, in real time. They wait for
-//! conditions, with generous limits.
+//! Who contends is elected, and somebody always works (E12): electors over the network in memory, in real time. They wait
+//! for conditions, with generous limits.
 
 use std::sync::Arc;
 use std::sync::Mutex;
