@@ -1,0 +1,2 @@
+mod diary; mod judge; mod stamp;
+fn main() {}
