@@ -44,6 +44,15 @@ impl fmt::Display for Entry {
 }
 
 impl Entry {
+    /// When it was written, or a little before.
+    pub fn at(&self) -> u64 {
+        match *self {
+            Entry::Yes { after: at, .. } | Entry::Gap { to: at, .. } => at,
+            Entry::Begin { at, .. } | Entry::End { at, .. } | Entry::Over { at, .. } => at,
+            Entry::Named { at } | Entry::Size { at, .. } => at,
+        }
+    }
+
     /// Reads a line; `None` for one that was torn.
     pub fn parse(line: &str) -> Option<Entry> {
         let mut words = line.split(' ');
