@@ -428,8 +428,8 @@ impl Elector {
         self.shared.handle.inbox.handle(request, context, peer).await
     }
 
-    /// Whether this member does its part: following is doing it, and so is waiting. For a liveness probe; whether it is of use
-    /// to the others yet is another question ([`Elector::readiness`]).
+    /// Whether this member does its part: following is doing it, and so is waiting. A liveness probe asks whether it
+    /// [is alive](Health::is_alive); whether it is of use to the others yet is another question ([`Elector::readiness`]).
     #[must_use]
     pub fn health(&self) -> Health {
         self.shared.handle.health.current()

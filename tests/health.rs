@@ -241,7 +241,7 @@ async fn who_leaves_says_so_while_its_work_drains() {
     assert_eq!(elector.health(), Health::Stopped);
 }
 
-/// Writes until it is told to fail.
+/// Writes and starts over, unless it is told to fail.
 struct Failing(Arc<AtomicBool>);
 
 impl Storage for Failing {
@@ -254,8 +254,12 @@ impl Storage for Failing {
             false => Ok(()),
         }
     }
+    fn start_over(&mut self, states: &[(GroupId, HardState)]) -> Result<(), StorageError> {
+        self.save(states)
+    }
 }
 
+/// And is not restarted for it: the storage starts over by itself.
 #[tokio::test]
 async fn a_member_whose_disk_failed_does_not_serve() {
     let peers = addresses(["a"]);
@@ -271,6 +275,11 @@ async fn a_member_whose_disk_failed_does_not_serve() {
     assert_eq!(hear(&mut watched).await, NOT_SERVING);
     assert_eq!(probe.check(ELECTION).await, Ok(NOT_SERVING));
     assert_eq!(elector.health(), Health::StorageFailed);
+    assert_eq!(probe.check("readiness").await, Ok(NOT_SERVING));
+    assert_eq!(probe.check("liveness").await, Ok(SERVING));
+    fails.store(false, Ordering::SeqCst);
+    assert_eq!(hear(&mut watched).await, SERVING);
+    assert_eq!(elector.health(), Health::Serving);
     elector.shutdown().await;
 }
 

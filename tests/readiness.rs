@@ -5,14 +5,16 @@ use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use hustings::config::Timing;
 use hustings::elector::{Elector, ElectorBuilder, Health, Unready};
 use hustings::event::{Event, EventKind, RecordCause};
+use hustings::record::HardState;
+use hustings::storage::{Storage, StorageError};
 use hustings::transport::memory::MemoryNetwork;
-use hustings::types::NodeId;
+use hustings::types::{GroupId, NodeId};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -245,6 +247,64 @@ async fn a_leader_does_not_leave_before_the_disk_that_it_names_has_its_vote() {
         }
         assert_eq!(cluster.founded.lock().unwrap().len(), 1, "round {round}");
     }
+    for elector in &electors {
+        elector.shutdown().await;
+    }
+}
+
+/// A disk that remembers nothing, and writes while it is not held up.
+#[derive(Clone, Default)]
+struct Held(Arc<(Mutex<bool>, Condvar)>);
+
+impl Held {
+    fn hold(&self, held: bool) {
+        *self.0.0.lock().unwrap() = held;
+        self.0.1.notify_all();
+    }
+}
+
+impl Storage for Held {
+    fn load(&mut self, _: &GroupId) -> Result<Option<HardState>, StorageError> {
+        Ok(None)
+    }
+    fn save(&mut self, _: &[(GroupId, HardState)]) -> Result<(), StorageError> {
+        drop(self.0.1.wait_while(self.0.0.lock().unwrap(), |held| *held));
+        Ok(())
+    }
+}
+
+/// While the record that names it cannot be committed, since the only other disk that remembers writes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emptied_disk_is_not_ready_before_a_committed_record_names_it() {
+    let (network, disks) = (MemoryNetwork::new(3), NAMES.map(|_| Held::default()));
+    let start = async |at: usize, disk: Held| {
+        let transport = network.transport(&NodeId::new(NAMES[at]).expect("a name"));
+        let builder = Elector::builder().cluster("naming").node(NAMES[at]).members(NAMES).timing(timing());
+        builder.storage(disk).transport(transport).start().await.expect("it starts")
+    };
+    let mut electors = Vec::new();
+    for (at, disk) in disks.iter().enumerate() {
+        electors.push(start(at, disk.clone()).await);
+    }
+    for elector in &electors {
+        ready(elector).await;
+    }
+    let view = electors[0].watch().wait_for(|view| view.leader.is_some()).await.expect("it runs");
+    let leader = view.leader.expect("asked for");
+    let leader = NAMES.iter().position(|name| *name == leader.as_str()).expect("a member");
+    let [emptied, other] = [(leader + 1) % 3, (leader + 2) % 3];
+    electors[emptied].shutdown().await;
+    disks[other].hold(true);
+    electors[emptied] = start(emptied, Held::default()).await;
+    becomes(&electors[emptied], Some(Unready::DiskUnnamed)).await;
+    let end = Instant::now() + timing().election_timeout_max * 4;
+    while Instant::now() < end {
+        let readiness = electors[emptied].readiness();
+        assert_eq!(readiness.reason, Some(Unready::DiskUnnamed), "{}", readiness.to_json());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    disks[other].hold(false);
+    ready(&electors[emptied]).await;
     for elector in &electors {
         elector.shutdown().await;
     }

@@ -21,7 +21,7 @@ use crate::types::{GroupId, NodeId};
 /// next one down, disks emptied or kept, never takes the cluster's majority with it.
 ///
 /// This is no liveness probe. Nothing that readiness waits for is cured by a restart: for that there is
-/// [`Elector::health`](super::Elector::health). Who must reach the leader reads `leader`.
+/// [`Health::is_alive`] of [`Elector::health`](super::Elector::health). Who must reach the leader reads `leader`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Readiness {
@@ -71,7 +71,7 @@ impl Readiness {
         self.ready
     }
 
-    /// Whether it does its part, ready or not: what a liveness probe asks.
+    /// How it is, ready or not: a liveness probe asks whether it [is alive](Health::is_alive).
     #[must_use]
     pub fn health(&self) -> Health {
         self.health

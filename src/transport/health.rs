@@ -41,6 +41,12 @@ impl Health {
         self == Health::Serving
     }
 
+    /// Whether a restart would cure nothing: for a liveness probe. A storage that failed starts over by itself.
+    #[must_use]
+    pub fn is_alive(self) -> bool {
+        matches!(self, Health::Serving | Health::StorageFailed)
+    }
+
     /// A stable name for programs.
     #[must_use]
     pub fn code(self) -> &'static str {
@@ -144,7 +150,8 @@ impl Condition {
         let late = now.since(Time(self.due.load(Ordering::Relaxed)));
         let stalled = nanos(late) > self.patience.load(Ordering::Relaxed);
         let said = self.said.borrow().health;
-        if stalled { said.max(Health::Stalled) } else { said }
+        // A loop that stands still does not start the storage over, either.
+        if stalled && said < Health::Stopping { Health::Stalled } else { said }
     }
 
     fn unready(&self, now: Time) -> Option<Unready> {
@@ -212,6 +219,7 @@ mod tests {
         assert_eq!(condition.at(at(401)), Health::Serving);
         condition.worsen(Health::StorageFailed);
         assert_eq!(condition.at(at(401)), Health::StorageFailed);
+        assert_eq!(condition.at(at(900)), Health::Stalled, "a loop that stands still heals nothing");
         condition.heal();
         assert_eq!(condition.at(at(401)), Health::Serving);
         condition.worsen(Health::Stopping);
@@ -220,6 +228,13 @@ mod tests {
         assert_eq!(condition.at(at(401)), Health::Stopping);
         assert_eq!(condition.at(at(900)), Health::Stopping, "whoever leaves may take its time");
         assert_eq!(condition.unready(at(900)), Some(Unready::Stopping));
+    }
+
+    #[test]
+    fn alive_is_what_no_restart_would_cure() {
+        use Health::{Serving, Stalled, Stopped, Stopping, StorageFailed};
+        let alive = [Serving, Stalled, StorageFailed, Stopping, Stopped].map(Health::is_alive);
+        assert_eq!(alive, [true, false, true, false, false]);
     }
 
     #[test]

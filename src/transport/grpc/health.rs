@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status};
 
 use super::codec::{ElectionCodec, Frame};
 use super::service::election_server::SERVICE_NAME;
-use crate::transport::{Health, HealthWatch};
+use crate::transport::HealthWatch;
 use crate::wire::WireError;
 
 const PREFIX: &str = "/grpc.health.v1.Health/";
@@ -172,8 +172,7 @@ fn is_known(request: &CheckRequest) -> bool {
 
 fn status(health: &HealthWatch, service: &str) -> ServingStatus {
     let serves = match service {
-        // The storage starts over by itself: a restart would do no more.
-        LIVENESS => matches!(health.current(), Health::Serving | Health::StorageFailed),
+        LIVENESS => health.current().is_alive(),
         _ => health.unready().is_none(),
     };
     if serves { ServingStatus::Serving } else { ServingStatus::NotServing }
