@@ -3,9 +3,9 @@
 //! The same port answers `grpc.health.v1.Health`. The services `readiness`, `hustings.v1.Election` and the empty name are
 //! `SERVING` while the member is ready ([`Unready`](super::Unready) says what may be lacking), whatever its role: a rollout
 //! that is paced by it, `readinessProbe: {grpc: {port: 7300}}`, does not go on over a member without a vote. The service
-//! `liveness` tells whether it is alive ([`Health::is_alive`](super::Health::is_alive)): `livenessProbe: {grpc: {port: 7300, service:
-//! liveness}}`, and never without that name, since no restart cures what readiness waits for. A kubelet asks in plaintext, at
-//! the address of the pod, so that the member must listen there.
+//! `liveness` tells whether it is alive ([`Health::is_alive`](super::Health::is_alive)): `livenessProbe: {grpc: {port: 7300,
+//! service: liveness}}`, and never without that name, since no restart cures what readiness waits for. A kubelet asks in
+//! plaintext, at the address of the pod, so that the member must listen there.
 //!
 //! The trace context travels as `traceparent` metadata. `tracestate` is ignored: it has no fixed size, and nothing here
 //! depends on it.
