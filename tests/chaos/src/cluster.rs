@@ -39,6 +39,8 @@ struct Member {
     /// Its newest diary.
     chapter: usize,
     stopped: Option<u64>,
+    /// It was asked to.
+    leaves: bool,
 }
 
 /// All members, and whatever else runs beside them.
@@ -70,7 +72,7 @@ impl Cluster {
         for part in ["diary", "out", "data", "orders"] {
             fs::create_dir_all(folder.join(part)).map_err(|error| format!("a temporary folder ({error})"))?;
         }
-        let member = |name| Member { name, lives: 0, process: None, chapter: 0, stopped: None };
+        let member = |name| Member { name, lives: 0, process: None, chapter: 0, stopped: None, leaves: false };
         Ok(Cluster {
             folder,
             program: std::env::current_exe().map_err(|error| error.to_string())?,
@@ -161,7 +163,8 @@ impl Cluster {
         let (peers, data) = (self.peers(), self.data(at));
         let child = self.life(at, life, Self::host(at), peers, &data)?;
         let member = &mut self.members[at];
-        (member.process, member.chapter, member.stopped) = (Some(child), self.chapters.len() - 1, None);
+        (member.process, member.chapter) = (Some(child), self.chapters.len() - 1);
+        (member.stopped, member.leaves) = (None, false);
         Ok(())
     }
 
@@ -175,6 +178,7 @@ impl Cluster {
 
     /// SIGTERM.
     pub fn terminate(&mut self, at: usize) {
+        self.members[at].leaves = true;
         self.signal(at, Signal::TERM);
     }
 
@@ -280,6 +284,9 @@ impl Cluster {
     pub fn look(&mut self) -> io::Result<()> {
         for at in 0..self.members.len() {
             let Some(Ok(Some(status))) = self.members[at].process.as_mut().map(Child::try_wait) else { continue };
+            if self.members[at].leaves && status.success() {
+                continue;
+            }
             let life = self.chapters[self.members[at].chapter].life.name.clone();
             self.ended.push(format!("{life} ended by itself: {status}"));
             self.members[at].process = None;

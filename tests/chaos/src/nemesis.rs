@@ -94,12 +94,11 @@ impl Fault {
     /// For how long, at least and at most.
     fn lasts(self) -> (u64, u64) {
         match self {
-            Fault::Kill | Fault::KillAll => (0, 1200),
-            Fault::Stop => (20, 2500),
+            Fault::Kill | Fault::KillAll => (0, 800),
+            Fault::Stop => (20, 1500),
             Fault::Wipe => (0, 300),
-            Fault::Starve => (300, 1500),
-            Fault::Stranger(_) | Fault::Twin => (500, 2500),
-            _ => (100, 2000),
+            Fault::Stranger(_) | Fault::Twin => (500, 2000),
+            _ => (100, 1200),
         }
     }
 }
@@ -208,7 +207,7 @@ impl<'a> Nemesis<'a> {
         let first = self.deck.pop().unwrap_or(Fault::Kill);
         let mut faults = vec![first];
         let alone = matches!(first, Fault::Wipe | Fault::Twin);
-        if !alone && self.random.random_bool(0.35) {
+        if !alone && self.random.random_bool(if first.is_network() { 0.15 } else { 0.4 }) {
             let fits = |beside: &&Fault| **beside != first && !(beside.is_network() && first.is_network());
             let beside: Vec<Fault> = Fault::BESIDE.iter().filter(fits).copied().collect();
             faults.extend(beside.choose(&mut self.random));
@@ -239,9 +238,9 @@ impl<'a> Nemesis<'a> {
         Ok(Round { faults, begun, healed, missed })
     }
 
-    /// A member: the leader in half of all cases. Not the steady one where a life would end.
+    /// A member: the leader in most cases. Not the steady one where a life would end.
     fn victim(&mut self, ends: bool) -> usize {
-        let leader = self.cluster.leader().filter(|_| self.random.random_bool(0.5));
+        let leader = self.cluster.leader().filter(|_| self.random.random_bool(0.7));
         let fits = |at: &usize| !(ends && *at == self.steady);
         if let Some(leader) = leader.filter(fits) {
             return leader;
