@@ -12,6 +12,7 @@ use hustings::storage::file::FileStorage;
 use hustings::types::{ClusterId, NodeId};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
 use crate::diary::{Diary, Entry};
 use crate::disk::ControlledStorage;
@@ -24,6 +25,8 @@ pub const CLUSTER: &str = "chaos";
 /// How often a process looks whether it stood still, and what it calls that.
 const PULSE: Duration = Duration::from_millis(3);
 const GAP: u64 = 12_000_000;
+/// How often a leader proclaims something.
+const PROCLAIMED: Duration = Duration::from_millis(100);
 /// How often it says what it holds.
 const SIZES: Duration = Duration::from_millis(500);
 
@@ -73,6 +76,7 @@ async fn live(options: &Options, diary: &Diary) -> Result<ExitCode, BoxError> {
     let watched = async {
         tokio::select! {
             () = watch(diary) => {}
+            () = proclaim(&elector) => {}
             () = elector.stopped() => {}
         }
     };
@@ -104,6 +108,14 @@ async fn start(options: &Options, diary: &Diary) -> Result<Elector, BoxError> {
             }
         });
     Ok(elector.start().await?)
+}
+
+/// Gives every disk something to write while this node leads: a disk that is idle does not fail.
+async fn proclaim(elector: &Elector) {
+    loop {
+        tokio::time::sleep(PROCLAIMED).await;
+        let _ = timeout(PROCLAIMED * 10, elector.proclaim(stamp::now().to_string())).await;
+    }
 }
 
 /// Notices gaps of the runtime, and says what the process holds.

@@ -20,7 +20,7 @@ use crate::stranger::Plan;
 pub enum Fault {
     /// `kill -9`, and a restart.
     Kill,
-    /// `kill -9` of all, and a restart of all.
+    /// `kill -9` of all (of all but one in the second half of a run), and a restart.
     KillAll,
     /// SIGTERM, and a restart.
     Leave,
@@ -160,8 +160,10 @@ enum Undo {
 pub struct Nemesis<'a> {
     cluster: &'a mut Cluster,
     random: StdRng,
-    /// Never killed, wiped or doubled: one life as long as the run.
+    /// Never killed, wiped or doubled, but for `kill -9` of all in the first half: one life lasts half the run.
     steady: usize,
+    /// When the second half begins.
+    middle: u64,
     faults: &'a [Fault],
     /// The faults of one shuffle of all that were not made yet.
     deck: Vec<Fault>,
@@ -173,7 +175,7 @@ impl<'a> Nemesis<'a> {
     pub fn new(cluster: &'a mut Cluster, faults: &'a [Fault], seed: u64) -> Nemesis<'a> {
         let mut random = StdRng::seed_from_u64(seed);
         let steady = random.random_range(0..cluster.len());
-        Nemesis { cluster, random, steady, faults, deck: Vec::new(), begin: stamp::now() }
+        Nemesis { cluster, random, steady, middle: 0, faults, deck: Vec::new(), begin: stamp::now() }
     }
 
     /// Starts all, waits for a first leader, and makes faults until the time is up.
@@ -190,6 +192,7 @@ impl<'a> Nemesis<'a> {
         // A life is compared with its beginning: which lasts so long.
         let calm = Duration::from_secs((seconds / 10).clamp(1, 6));
         self.hold(stamp::nanos(calm), false)?;
+        self.middle = self.begin + seconds * 500_000_000;
         let until = self.begin + (seconds * 1_000_000_000).saturating_sub(stamp::nanos(calm));
         let mut rounds = Vec::new();
         while stamp::now() < until {
@@ -266,7 +269,8 @@ impl<'a> Nemesis<'a> {
                 Undo::Start(vec![at])
             }
             Fault::KillAll => {
-                let all: Vec<usize> = (0..self.cluster.len()).collect();
+                let spared = (stamp::now() > self.middle).then_some(self.steady);
+                let all: Vec<usize> = (0..self.cluster.len()).filter(|at| Some(*at) != spared).collect();
                 all.iter().for_each(|at| self.cluster.kill(*at));
                 Undo::Start(all)
             }
