@@ -55,7 +55,7 @@ impl ControlledStorage {
         }
         if self.order() == Some(Order::Fail) {
             self.failures += 1;
-            if self.failures % 2 == 0 {
+            if self.failures.is_multiple_of(2) {
                 write(&mut self.files)?;
             }
             return Err(StorageError::Other("the disk was ordered to fail".to_owned()));

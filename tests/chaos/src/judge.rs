@@ -94,7 +94,8 @@ struct Office<'a> {
 /// Judges what all lives wrote.
 pub fn judge(lives: &[Life]) -> Verdict {
     let stood: Vec<Vec<Span>> = lives.iter().map(stood_still).collect();
-    let mut offices: Vec<Office<'_>> = lives.iter().zip(&stood).flat_map(|(life, still)| offices(life, still)).collect();
+    let mut offices: Vec<Office<'_>> =
+        lives.iter().zip(&stood).flat_map(|(life, still)| offices(life, still)).collect();
     offices.sort_by_key(|office| office.fence);
     let mut verdict = Verdict { offices: offices.len(), ..Verdict::default() };
     for entry in lives.iter().flat_map(|life| &life.entries) {
@@ -136,14 +137,18 @@ fn compare(older: &Office<'_>, newer: &Office<'_>, verdict: &mut Verdict) {
     let begin = newer.begin();
     let (mut beside, mut after) = (0, None::<u64>);
     for act in older.acts.iter().filter(|act| act.end > begin) {
-        let until = act.end.min(newer.end());
-        // An act that begins when the newer leader has finished is no overlap, but it is out of order.
-        beside = beside.max(older.ran(begin, until));
+        if act.begin <= newer.end() {
+            beside = beside.max(older.ran(begin, act.end.min(newer.end())));
+        }
         let late = older.ran(begin, act.begin.max(begin));
         after = after.max((late > SLACK).then_some(act.begin));
     }
     if beside > SLACK {
-        wrong("E1", begin, format!("work went on for {:.3} ms, its process running, beside a newer leader", ms(beside)));
+        wrong(
+            "E1",
+            begin,
+            format!("work went on for {:.3} ms, its process running, beside a newer leader", ms(beside)),
+        );
     } else if beside > 0 {
         verdict.overruns.push(beside);
     }

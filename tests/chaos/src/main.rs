@@ -38,11 +38,13 @@ use report::Report;
 use work::Kind;
 
 const USAGE: &str = "\
-usage: hustings-chaos [--seconds 60] [--seed N] [--members 3|5] [--control] [--keep]
+usage: hustings-chaos [--seconds 60] [--seed N] [--members 3|5] [--only FAULT,..] [--control] [--strict] [--keep]
 
+  --only      faults by their names in the table
   --control   work that ignores its guard: the exit code is 0 only if the judge finds it
+  --strict    counts what happens beside a twin on a copied disk, too
   --keep      keeps the folder with the diaries; it is kept as well when a rule was broken";
-const KNOWN: &[&str] = &["--seconds", "--seed", "--members", "--control", "--keep", "--help"];
+const KNOWN: &[&str] = &["--seconds", "--seed", "--members", "--only", "--control", "--strict", "--keep", "--help"];
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).peekable();
@@ -81,8 +83,8 @@ fn run(arguments: impl Iterator<Item = String>) -> Outcome {
     let seed: u64 = options.or("--seed", chance())?;
     let folder = std::env::temp_dir().join(format!("hustings-chaos-{}", std::process::id()));
     let (kinds, faults) = match control {
-        true => (&[Kind::Deaf][..], &Fault::DEPOSING[..]),
-        false => (&Kind::SOUND[..], &Fault::ALL[..]),
+        true => (&[Kind::Deaf][..], Fault::DEPOSING.to_vec()),
+        false => (&Kind::SOUND[..], chosen(&options.or("--only", String::new())?)?),
     };
     let mut cluster = match Cluster::new(folder.clone(), members, kinds, seed) {
         Ok(cluster) => cluster,
@@ -92,22 +94,32 @@ fn run(arguments: impl Iterator<Item = String>) -> Outcome {
         }
     };
     println!("seed {seed}, {members} members, {seconds} s");
-    let rounds = Nemesis::new(&mut cluster, faults, seed).run(seconds);
+    let rounds = Nemesis::new(&mut cluster, &faults, seed).run(seconds);
     let (lives, ended) = cluster.finish()?;
     let rounds = rounds.map_err(|error| format!("{error}; what was written lies in {}", folder.display()))?;
-    let report = Report::new(rounds, &lives, judge::judge(&lives), ended);
+    let report = Report::new(rounds, &lives, judge::judge(&lives), ended, options.has("--strict"));
     println!("\n{report}");
     let fine = if control { report.finds_overlaps() } else { report.violations.is_empty() };
     if !control {
-        report.violations.iter().for_each(|violation| tell(violation, &report, &lives));
+        report.twins.iter().chain(&report.violations).for_each(|violation| tell(violation, &report, &lives));
     }
-    if fine && !options.has("--keep") {
+    if fine && report.twins.is_empty() && !options.has("--keep") {
         std::fs::remove_dir_all(&folder)?;
     } else {
         println!("what was written lies in {}, seed {seed}", folder.display());
     }
     println!("{}", conclusion(control, fine));
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Faults by their names, separated by commas; all of them if none is named.
+fn chosen(names: &str) -> Result<Vec<Fault>, String> {
+    if names.is_empty() {
+        return Ok(Fault::ALL.to_vec());
+    }
+    let named = |name: &str| Fault::ALL.into_iter().find(|fault| fault.to_string() == name);
+    let faults = names.split(',').map(|name| named(name).ok_or(format!("--only {name}: there is no such fault")));
+    faults.collect()
 }
 
 fn conclusion(control: bool, fine: bool) -> &'static str {
@@ -153,7 +165,11 @@ fn burn() -> Outcome {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let cores = std::thread::available_parallelism()?.get();
     for _ in 0..2 * cores {
-        std::thread::spawn(|| loop { std::hint::spin_loop() });
+        std::thread::spawn(|| {
+            loop {
+                std::hint::spin_loop()
+            }
+        });
     }
     loop {
         std::thread::park();

@@ -17,8 +17,8 @@ use tokio::time::timeout;
 use crate::diary::{Diary, Entry};
 use crate::disk::ControlledStorage;
 use crate::options::{self, Options};
-use crate::work::{self, Kind};
 use crate::stamp;
+use crate::work::{self, Kind};
 
 /// The cluster's name.
 pub const CLUSTER: &str = "chaos";

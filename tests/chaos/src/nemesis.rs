@@ -105,10 +105,8 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Fault::Stranger(plan) = self {
-            return f.pad(&format!("stranger: {}", plan.name()));
-        }
         f.pad(match self {
+            Fault::Stranger(plan) => return f.pad(&format!("stranger: {}", plan.name())),
             Fault::Kill => "kill -9",
             Fault::KillAll => "kill -9 of all",
             Fault::Leave => "SIGTERM",
@@ -120,12 +118,12 @@ impl fmt::Display for Fault {
             Fault::Reset => "resets",
             Fault::Flap => "flapping",
             Fault::Delay => "delay",
-            Fault::Loss => "loss, duplicates",
+            Fault::Loss => "loss and duplicates",
             Fault::DiskHang => "disk hangs",
             Fault::DiskFail => "disk fails",
             Fault::Wipe => "disk wiped",
             Fault::Starve => "starvation",
-            Fault::Stranger(_) | Fault::Twin => "twin on a copied disk",
+            Fault::Twin => "twin on a copied disk",
         })
     }
 }
@@ -211,7 +209,9 @@ impl<'a> Nemesis<'a> {
         let mut faults = vec![first];
         let alone = matches!(first, Fault::Wipe | Fault::Twin);
         if !alone && self.random.random_bool(if first.is_network() { 0.15 } else { 0.4 }) {
-            let fits = |beside: &&Fault| **beside != first && !(beside.is_network() && first.is_network());
+            let fits = |beside: &&Fault| {
+                **beside != first && self.faults.contains(beside) && !(beside.is_network() && first.is_network())
+            };
             let beside: Vec<Fault> = Fault::BESIDE.iter().filter(fits).copied().collect();
             faults.extend(beside.choose(&mut self.random));
         }

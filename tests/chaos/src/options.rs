@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 /// Arguments that may be given without a value.
-const FLAGS: &[&str] = &["--control", "--keep", "--help"];
+const FLAGS: &[&str] = &["--control", "--strict", "--keep", "--help"];
 
 /// What was given.
 #[derive(Debug, Default)]

@@ -10,6 +10,8 @@ use crate::stamp::ms;
 
 /// After healing, somebody's guard says yes within this. Four longest election timeouts and a promise are 1.35 s.
 pub const LEADERLESS_MAX: u64 = 2_000_000_000;
+/// In the name of each life of a twin.
+const TWIN: &str = "-twin.";
 /// A fault may be felt so long after its end, where sizes are compared.
 const ECHO: u64 = 1_000_000_000;
 
@@ -23,12 +25,15 @@ pub struct Report {
     ended: Vec<String>,
     /// What was wrong, the earliest first.
     pub violations: Vec<Violation>,
+    /// What was wrong between a member and its twin: two processes on copies of one disk are outside what is guaranteed (D4).
+    pub twins: Vec<Violation>,
 }
 
 impl Report {
-    /// Puts together what was judged.
-    pub fn new(rounds: Vec<Round>, lives: &[Life], verdict: Verdict, ended: Vec<String>) -> Report {
-        let faults: Vec<Span> = rounds.iter().map(|round| Span { from: round.begun, to: round.healed + ECHO }).collect();
+    /// Puts together what was judged. Twins are judged as members are if it is `strict`.
+    pub fn new(rounds: Vec<Round>, lives: &[Life], verdict: Verdict, ended: Vec<String>, strict: bool) -> Report {
+        let faults: Vec<Span> =
+            rounds.iter().map(|round| Span { from: round.begun, to: round.healed + ECHO }).collect();
         let growth = sizes::compare(lives, &faults);
         let leaderless: Vec<Option<u64>> = rounds.iter().map(|round| leaderless(&verdict.sure, round.healed)).collect();
         let mut violations = verdict.violations.clone();
@@ -43,7 +48,9 @@ impl Report {
             violations.push(Violation { rule: "leader", at: round.healed, text });
         }
         violations.sort_by_key(|violation| violation.at);
-        Report { rounds, leaderless, verdict, growth, ended, violations }
+        let (twins, violations) =
+            violations.into_iter().partition(|violation| !strict && violation.text.contains(TWIN));
+        Report { rounds, leaderless, verdict, growth, ended, violations, twins }
     }
 
     /// Which faults were there at that moment, or had been healed less than a second before.
@@ -119,6 +126,11 @@ impl fmt::Display for Report {
             let count = self.violations.iter().filter(|violation| violation.rule == rule).count();
             writeln!(f, "violations of {rule:<10}{count:>9}")?;
         }
+        let twins = self.twins.len();
+        writeln!(
+            f,
+            "beside a twin           {twins:>9}   a copied disk is outside what is guaranteed; --strict counts it"
+        )?;
         Ok(())
     }
 }
@@ -139,8 +151,21 @@ mod tests {
         let round = |healed, missed| Round { faults: vec![Fault::Kill], begun: 0, healed, missed };
         let verdict = Verdict { sure: vec![5, LEADERLESS_MAX + 11], ..Verdict::default() };
         let rounds = vec![round(10, None), round(11, None), round(LEADERLESS_MAX + 11, Some("no vote".to_owned()))];
-        let report = Report::new(rounds, &[], verdict, Vec::new());
+        let report = Report::new(rounds, &[], verdict, Vec::new(), false);
         let found: Vec<u64> = report.violations.iter().map(|violation| violation.at).collect();
         assert_eq!(found, [10, LEADERLESS_MAX + 11]);
+    }
+
+    #[test]
+    fn twins_are_told_apart_unless_it_is_strict() {
+        let wrong = |text: &str| Violation { rule: "E1", at: 1, text: text.to_owned() };
+        let violations =
+            vec![wrong("a.1 under fence 1, b.1 under fence 2"), wrong("a.1 under fence 1, a-twin.2 under fence 2")];
+        let verdict = Verdict { violations, ..Verdict::default() };
+        let found = |strict| {
+            let report = Report::new(Vec::new(), &[], verdict.clone(), Vec::new(), strict);
+            (report.violations.len(), report.twins.len())
+        };
+        assert_eq!((found(false), found(true)), ((1, 1), (2, 0)));
     }
 }

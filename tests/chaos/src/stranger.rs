@@ -159,14 +159,17 @@ impl Stranger {
                 let term = Term(far[round % far.len()]);
                 (term, self.claim(term, round / far.len() % 5))
             }
-            Plan::Flood | Plan::HalfOpen => (Term(self.term.0 + 1), RequestBody::PreVote { last: Some(self.record.id) }),
+            Plan::Flood | Plan::HalfOpen => {
+                (Term(self.term.0 + 1), RequestBody::PreVote { last: Some(self.record.id) })
+            }
         }
     }
 
     fn claim(&self, term: Term, which: usize) -> RequestBody {
         let own = Member { node: self.identity.node.clone(), disk: self.identity.disk, voter: true };
         let id = RecordId { term, index: self.record.id.index + 1 };
-        let record = Record { id, parent: self.record.id, members: vec![own], proclaimed: self.record.proclaimed.clone() };
+        let record =
+            Record { id, parent: self.record.id, members: vec![own], proclaimed: self.record.proclaimed.clone() };
         match which {
             0 => RequestBody::AppendEntries {
                 promise: Duration::from_millis(150),
