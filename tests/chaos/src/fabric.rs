@@ -6,7 +6,7 @@
 //! the process, however it ends.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::{Child, Command};
@@ -22,6 +22,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::frame::Ports;
 use crate::{frame, stamp};
 
 /// One direction between two hosts.
@@ -29,7 +30,7 @@ use crate::{frame, stamp};
 pub struct Link {
     /// Nothing passes, and nobody is told.
     pub cut: bool,
-    /// Every packet of TCP is answered by a reset, to both ends.
+    /// Every connection is reset, and every further packet of TCP is answered by a reset, to both ends.
     pub reset: bool,
     /// How many frames of a hundred are lost.
     pub loss: u8,
@@ -45,18 +46,23 @@ pub struct Link {
 #[derive(Debug, Clone)]
 pub struct Links {
     links: Arc<Mutex<Vec<Vec<Link>>>>,
+    /// Directions whose connections are still to be reset.
+    resets: Arc<Mutex<Vec<(u8, u8)>>>,
 }
 
 impl Links {
     fn new(hosts: u8) -> Links {
         let side = usize::from(hosts) + 1;
-        Links { links: Arc::new(Mutex::new(vec![vec![Link::default(); side]; side])) }
+        Links { links: Arc::new(Mutex::new(vec![vec![Link::default(); side]; side])), resets: Arc::default() }
     }
 
     /// Changes one direction.
     pub fn set(&self, from: u8, to: u8, link: Link) {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         links[usize::from(from)][usize::from(to)] = link;
+        if link.reset {
+            self.resets.lock().unwrap_or_else(PoisonError::into_inner).push((from, to));
+        }
     }
 
     /// All links as they should be.
@@ -159,7 +165,14 @@ struct Switch {
     random: StdRng,
     waiting: BinaryHeap<Waiting>,
     frames: u64,
+    /// What would reset each connection at the addressee.
+    connections: HashMap<(u8, u8, Ports), Vec<u8>>,
 }
+
+/// How long the switch may take to notice that connections are to be reset.
+const NOTICE: Duration = Duration::from_millis(3);
+/// So many connections are known at once: beyond, all are forgotten, and learned again.
+const KNOWN: usize = 10_000;
 
 impl Switch {
     fn new(hosts: u8, links: Links, seed: u64) -> nix::Result<Switch> {
@@ -172,7 +185,9 @@ impl Switch {
             named.filter_map(|interface| interface.address?.as_link_addr().copied()).next()
         };
         let ports = (1..=hosts).map(port).collect::<Option<Vec<_>>>().ok_or(nix::Error::ENODEV)?;
-        Ok(Switch { socket, ports, links, random: StdRng::seed_from_u64(seed), waiting: BinaryHeap::new(), frames: 0 })
+        let random = StdRng::seed_from_u64(seed);
+        let (waiting, connections) = (BinaryHeap::new(), HashMap::new());
+        Ok(Switch { socket, ports, links, random, waiting, frames: 0, connections })
     }
 
     fn run(mut self) {
@@ -186,12 +201,11 @@ impl Switch {
                     self.send(to, &frame);
                 }
             }
-            let due = self.waiting.peek().map(|Reverse((due, ..))| due.saturating_sub(now));
-            let timeout = due.map(|nanos| Timespec {
-                tv_sec: i64::try_from(nanos / 1_000_000_000).unwrap_or(0),
-                tv_nsec: i64::try_from(nanos % 1_000_000_000).unwrap_or(0),
-            });
-            let ready = poll(&mut [PollFd::new(&self.socket.as_fd(), PollFlags::IN)], timeout.as_ref());
+            self.reset_connections();
+            let notice = stamp::nanos(NOTICE);
+            let nanos = self.waiting.peek().map_or(notice, |Reverse((due, ..))| due.saturating_sub(now).min(notice));
+            let timeout = Timespec { tv_sec: 0, tv_nsec: i64::try_from(nanos).unwrap_or(0) };
+            let ready = poll(&mut [PollFd::new(&self.socket.as_fd(), PollFlags::IN)], Some(&timeout));
             if matches!(ready, Ok(0)) {
                 continue;
             }
@@ -222,6 +236,14 @@ impl Switch {
             return;
         }
         frame::finish(frame);
+        if self.connections.len() > KNOWN {
+            self.connections.clear();
+        }
+        match frame::connection(frame) {
+            Some((ports, Some(reset))) => drop(self.connections.insert((from, to, ports), reset)),
+            Some((ports, None)) => drop(self.connections.remove(&(from, to, ports))),
+            None => {}
+        }
         let copies = if self.random.random_range(0..100) < link.twice { 2 } else { 1 };
         for _ in 0..copies {
             if link.delay + link.jitter == Duration::ZERO {
@@ -232,6 +254,15 @@ impl Switch {
             self.frames += 1;
             let due = stamp::now() + stamp::nanos(link.delay) + jitter;
             self.waiting.push(Reverse((due, self.frames, to, frame.to_vec())));
+        }
+    }
+
+    /// Also the idle ones, on which no packet would be answered.
+    fn reset_connections(&mut self) {
+        let resets = std::mem::take(&mut *self.links.resets.lock().unwrap_or_else(PoisonError::into_inner));
+        for (from, to) in resets {
+            let named: Vec<_> = self.connections.extract_if(|key, _| (key.0, key.1) == (from, to)).collect();
+            named.iter().for_each(|(_, reset)| self.send(to, reset));
         }
     }
 

@@ -51,6 +51,30 @@ fn fold(mut sum: u32) -> u16 {
     u16::try_from(sum).unwrap_or(0)
 }
 
+/// A connection in one direction: the ports of sender and addressee.
+pub type Ports = (u16, u16);
+
+/// The connection that a frame belongs to, and a frame that resets it at the addressee once this one has arrived; `None` in
+/// its place if this frame ends the connection.
+pub fn connection(frame: &[u8]) -> Option<(Ports, Option<Vec<u8>>)> {
+    let (begin, end) = tcp(frame)?;
+    let port = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+    let flags = frame[begin + 13];
+    let next = number(frame, begin + 4).wrapping_add(length(frame, begin, end));
+    let reset = reset(frame, begin, false, next, number(frame, begin + 8), RST | flags & ACK);
+    Some(((port(begin), port(begin + 2)), (flags & RST == 0).then_some(reset)))
+}
+
+fn number(frame: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]])
+}
+
+/// What a packet adds to the sequence: its data, and one for SYN and FIN each.
+fn length(frame: &[u8], begin: usize, end: usize) -> u32 {
+    let (data, flags) = (end - begin - 4 * usize::from(frame[begin + 12] >> 4), frame[begin + 13]);
+    u32::try_from(data).unwrap_or(0) + u32::from(flags & 1) + u32::from(flags >> 1 & 1)
+}
+
 /// The resets that a frame of TCP provokes: one back to its sender, and one on to its addressee. None for a reset.
 pub fn resets(frame: &[u8]) -> Option<[Vec<u8>; 2]> {
     let (begin, end) = tcp(frame)?;
@@ -58,11 +82,8 @@ pub fn resets(frame: &[u8]) -> Option<[Vec<u8>; 2]> {
     if flags & RST != 0 {
         return None;
     }
-    let number = |at: usize| u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]]);
-    let data = end - begin - 4 * usize::from(frame[begin + 12] >> 4);
-    // SYN and FIN count as one byte each.
-    let length = u32::try_from(data).unwrap_or(0) + u32::from(flags & 1) + u32::from(flags >> 1 & 1);
-    let (sequence, acknowledged) = (number(begin + 4), number(begin + 8));
+    let length = length(frame, begin, end);
+    let (sequence, acknowledged) = (number(frame, begin + 4), number(frame, begin + 8));
     // RFC 9293, 3.5.2: a reset has the number that the other side expects next.
     let back = match flags & ACK {
         0 => reset(frame, begin, true, 0, sequence.wrapping_add(length), RST | ACK),
@@ -138,5 +159,9 @@ mod tests {
         assert_eq!((number(&back), number(&on)), (900, 500));
         assert_eq!(back[34..38], [frame()[36], frame()[37], frame()[34], frame()[35]]);
         assert!(resets(&back).is_none(), "a reset is never answered");
+        let (ports, later) = connection(&frame()).expect("TCP");
+        let later = later.expect("it goes on");
+        assert_eq!((ports, number(&later), is_sound(&later)), ((1000, 7300), 503, true));
+        assert_eq!(connection(&back), Some(((7300, 1000), None)));
     }
 }
