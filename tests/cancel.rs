@@ -5,7 +5,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use hustings::config::Timing;
-use hustings::elector::{Elector, ElectorBuilder};
+use hustings::elector::{Elector, ElectorBuilder, Leadership};
 use hustings::transport::memory::MemoryNetwork;
 use hustings::types::NodeId;
 
@@ -108,6 +108,58 @@ fn what_is_asked_of_an_office_that_is_over_is_answered() {
             drop(lead);
         }
     });
+}
+
+/// Gives an order from inside the work, and says what came of it.
+async fn order(call: &str, elector: &Elector, lead: &Leadership) -> &'static str {
+    let transferred = match call {
+        "resign" => return elector.resign().await.err().map_or("done", |error| error.code()),
+        "shutdown" => {
+            elector.shutdown().await;
+            return "returned";
+        }
+        "transfer" => elector.transfer_to(None).await,
+        _ => lead.transfer_to(None).await,
+    };
+    transferred.err().map_or("done", |error| error.code())
+}
+
+/// What would wait for the end of the work returns inside it, once the order is taken: else the work would be dropped in the
+/// call, at the drain limit, and say nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_from_inside_the_work_do_not_wait_for_its_end() {
+    for (call, expected) in [
+        ("resign", "after_this_work"),
+        ("transfer", "after_this_work"),
+        ("lead transfer", "after_this_work"),
+        ("shutdown", "returned"),
+    ] {
+        let network = MemoryNetwork::new(1);
+        let mut electors = Vec::new();
+        for at in 0..3 {
+            electors.push(builder(&network, 3, at).start().await.expect("it starts"));
+        }
+        let (said, mut hears) = tokio::sync::mpsc::unbounded_channel();
+        let elector = electors[0].clone();
+        let task = tokio::spawn(async move {
+            let work = |lead: Leadership| {
+                let (said, inside) = (said.clone(), elector.clone());
+                async move {
+                    loop {
+                        match order(call, &inside, &lead).await {
+                            // Its followers may not have been heard.
+                            "no_successor" | "called_off" => tokio::time::sleep(Duration::from_millis(5)).await,
+                            outcome => break said.send(outcome).unwrap_or_default(),
+                        }
+                    }
+                    Ok(())
+                }
+            };
+            elector.while_leader(work).await
+        });
+        assert_eq!(patiently(hears.recv()).await, Some(expected), "{call}");
+        task.abort();
+    }
 }
 
 /// A hand-over that is awaited while the leadership is held waits for itself, and no longer than the drain limit.

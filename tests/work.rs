@@ -1,15 +1,18 @@
 //! Work ends with its lease, whatever becomes of the driver; and an office ends with its work, whatever is kept of it.
 
+#[path = "support/brake.rs"]
+mod brake;
+
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use brake::Brake;
 use hustings::config::Timing;
 use hustings::elector::{Elector, ElectorBuilder, Leadership, LossCause};
 use hustings::event::{Event, EventKind, LeadershipEnd, Revocation, Role};
 use hustings::message::{CallError, Reply, Request};
-use hustings::observer::Observer;
 use hustings::transport::memory::{MemoryNetwork, MemoryTransport};
 use hustings::transport::{Inbox, Transport, TransportError};
 use hustings::types::{NodeId, Term, Time, TraceContext};
@@ -132,31 +135,6 @@ impl Acts {
     }
 }
 
-/// Stops the driver's thread in an event.
-#[derive(Clone, Default)]
-struct Brake {
-    pulled: Arc<(Mutex<bool>, Condvar)>,
-    stands: Arc<AtomicBool>,
-}
-
-impl Brake {
-    fn set(&self, pulled: bool) {
-        *self.pulled.0.lock().expect("unpoisoned") = pulled;
-        self.pulled.1.notify_all();
-    }
-}
-
-impl Observer for Brake {
-    fn observe(&mut self, _: &Event) {
-        let mut pulled = self.pulled.0.lock().expect("unpoisoned");
-        while *pulled {
-            self.stands.store(true, Ordering::SeqCst);
-            pulled = self.pulled.1.wait(pulled).expect("unpoisoned");
-        }
-        self.stands.store(false, Ordering::SeqCst);
-    }
-}
-
 /// E13: a driver that stands still.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn work_ends_with_its_lease_while_the_driver_stands_still() {
@@ -169,7 +147,7 @@ async fn work_ends_with_its_lease_while_the_driver_stands_still() {
     let elector = electors[old].clone();
     let write = tokio::spawn(async move { elector.proclaim("x").await });
     acts.ended_before_the_successor_began(old).await;
-    assert!(brakes[old].stands.load(Ordering::SeqCst), "the driver did not stand");
+    assert!(brakes[old].stands(), "the driver did not stand");
     brakes[old].set(false);
     let _ = patiently(write).await;
     works.iter().for_each(tokio::task::JoinHandle::abort);
@@ -289,7 +267,7 @@ async fn a_bare_token_is_cancelled_while_the_driver_stands_and_the_runtime_is_bl
         assert!(began.elapsed() < PATIENCE, "nobody cancels the token");
         std::thread::sleep(Duration::from_millis(1));
     }
-    assert!(!lead.is_valid() && brake.stands.load(Ordering::SeqCst));
+    assert!(!lead.is_valid() && brake.stands());
     assert_eq!(patiently(lead.lost()).await, LossCause::LeaseLapsed);
     brake.set(false);
     let _ = patiently(write).await;

@@ -62,8 +62,6 @@ pub(super) struct Group {
     /// The current term of office.
     office: Option<Arc<Office>>,
     work: Option<Work>,
-    /// What the user last asked for: why a guard is revoked before the term ends.
-    wish: LossCause,
     drain_limit: Duration,
     clock: Clock,
     /// It was told to leave.
@@ -100,7 +98,6 @@ impl Group {
             committed: None,
             office: None,
             work: None,
-            wish: LossCause::Resigning,
             drain_limit,
             clock,
             leaving: false,
@@ -145,7 +142,7 @@ impl Group {
         let office =
             self.office.get_or_insert_with(|| Arc::new(Office::new(term, &config.timing, limit, self.clock.clone())));
         if lease.revoked && !office.is_over() {
-            office.revoke(self.wish);
+            office.revoke(revoked_for(events).unwrap_or(LossCause::Stopped));
         }
         office.publish(lease);
     }
@@ -281,6 +278,12 @@ impl Group {
         }
     }
 
+    /// Whether somebody works, or waits to.
+    fn is_wanted(&self) -> bool {
+        let waits = |waiter: &Waiter| matches!(waiter, Waiter::Lead { .. }) && !waiter.is_gone();
+        self.work.is_some() || self.waiters.iter().any(waits)
+    }
+
     /// Whether the application is fit to lead.
     pub(super) fn set_fit(&mut self, fit: bool, why: String) {
         self.candidacy.set_fit(fit, why);
@@ -288,8 +291,7 @@ impl Group {
 
     /// What the core has to be told of this member's candidacy, if it is something new.
     pub(super) fn candidacy(&mut self, now: Time) -> Option<Input> {
-        let waits = |waiter: &Waiter| matches!(waiter, Waiter::Lead { .. }) && !waiter.is_gone();
-        let wanted = self.work.is_some() || self.waiters.iter().any(waits);
+        let wanted = self.is_wanted();
         self.candidacy.news(now, wanted, self.node.config().timing.heartbeat)
     }
 
@@ -325,11 +327,6 @@ impl Group {
         departed
     }
 
-    /// Remembers why the guard will be revoked.
-    pub(super) fn wish(&mut self, wish: LossCause) {
-        self.wish = wish;
-    }
-
     /// A shutdown waits for work that long, and for the protocol a little longer.
     pub(super) fn leave_by(&mut self, now: Time) {
         let patience = self.drain_limit.saturating_add(self.node.config().timing.election_timeout_max * 2);
@@ -354,9 +351,8 @@ impl Group {
 
     /// Whether it leads, and no work runs or waits.
     pub(super) fn leads_idly(&self) -> bool {
-        let waits = |waiter: &Waiter| matches!(waiter, Waiter::Lead { .. }) && !waiter.is_gone();
         let established = self.node.lease().is_some_and(|lease| lease.committed_at != Time::NEVER);
-        established && !self.leaving && self.work.is_none() && !self.waiters.iter().any(waits)
+        established && !self.leaving && !self.is_wanted()
     }
 
     pub(super) fn office(&self) -> Option<&Arc<Office>> {
@@ -456,6 +452,14 @@ impl Drop for Group {
 fn ending(events: &[Event]) -> Option<LossCause> {
     events.iter().rev().find_map(|event| match event.kind {
         EventKind::LeadershipEnded { cause, .. } => Some(LossCause::Ended(cause)),
+        _ => None,
+    })
+}
+
+/// Why the guard was revoked, if it was.
+fn revoked_for(events: &[Event]) -> Option<LossCause> {
+    events.iter().find_map(|event| match event.kind {
+        EventKind::GuardRevoked { cause, .. } => Some(LossCause::of(cause)),
         _ => None,
     })
 }

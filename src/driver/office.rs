@@ -52,6 +52,19 @@ impl LossCause {
         }
     }
 
+    /// Why the core revoked a guard.
+    pub(super) fn of(revocation: Revocation) -> LossCause {
+        match revocation {
+            Revocation::WorkEnded => LossCause::WorkEnded,
+            Revocation::Unclaimed => LossCause::Unclaimed,
+            Revocation::Resigning => LossCause::Resigning,
+            Revocation::Transferring => LossCause::Transferring,
+            Revocation::ShuttingDown => LossCause::ShuttingDown,
+            Revocation::LeaseLapsed => LossCause::LeaseLapsed,
+            Revocation::StorageStalled => LossCause::Ended(LeadershipEnd::StorageStalled),
+        }
+    }
+
     /// What the core is to be told of an office whose guard was revoked for this.
     pub(super) fn revocation(self) -> Revocation {
         match self {

@@ -34,7 +34,6 @@ impl Driver {
                 (None, Some(reply)) => tell(reply, Err(NotLeading)),
                 (None, None) => {}
                 (Some(office), reply) => {
-                    group.wish(LossCause::Resigning);
                     if let Some(reply) = reply {
                         group.wait(Waiter::Resign { office, reply });
                     }
@@ -86,7 +85,6 @@ impl Driver {
     fn shut_down(&mut self, at: usize) {
         let now = self.clock.now();
         let Some(group) = self.groups.get_mut(at).and_then(Option::as_mut) else { return };
-        group.wish(LossCause::ShuttingDown);
         group.leave_by(now);
         let waits = group.shutdown_must_wait(now);
         self.note_leaving();
@@ -124,7 +122,6 @@ impl Driver {
             Ok(successor) => {
                 let who = group.node.identity().clone();
                 self.observers.show_order(&Order { who, kind: OrderKind::Transfer, context });
-                group.wish(LossCause::Transferring);
                 let office = group.office().cloned();
                 group.wait(Waiter::Transfer { office, reply });
                 self.input(at, Input::Transfer(Some(successor)));
